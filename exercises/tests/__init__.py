@@ -1,0 +1,1 @@
+"""Tests of the exercises, one folder a chapter, one file a question."""

@@ -1,0 +1,1 @@
+"""Figures of runs too long for a chapter, one small JSON each."""
