@@ -1,0 +1,10 @@
+"""Check exercises in the notebook, with the same test files that Otter-Grader runs.
+
+A student needs `Grader` only. Test files may use the helpers `expect_tensor`, `expect_close`
+and `show`, which say what was expected and what came.
+"""
+
+from attend.grading.expect import expect_close, expect_tensor, show
+from attend.grading.grader import Grader
+
+__all__ = ["Grader", "expect_close", "expect_tensor", "show"]

@@ -1,0 +1,216 @@
+"""The student's grader: run a question's test file in the notebook and print a verdict.
+
+Test files are in the exception format of Otter-Grader, so an instructor can use Otter as it is.
+Here they run without it: a stand-in takes the place of `otter.test_files` while a file is read.
+"""
+
+import contextlib
+import io
+import random
+import re
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+
+from attend.grading.explain import Problem, explain
+from attend.grading.test_file import TestCase, load
+from attend.grading.time_limit import run_with_limit
+
+WIDTH = 100
+LONGEST_OUTPUT = 5_000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the grader found for one question: its points, and the first problem, if any."""
+
+    question: str
+    earned: float
+    possible: float
+    problem: Problem | None
+
+    @property
+    def mark(self) -> str:
+        """A tick or a cross."""
+        return "✗" if self.problem else "✓"
+
+    def __str__(self) -> str:
+        unit = "point" if self.possible == 1 else "points"
+        lines = [f"{self.question}  {self.mark}  {self.earned:g} of {self.possible:g} {unit}"]
+        if self.problem:
+            lines += _wrap(self.problem.message, "    ") + _wrap(self.problem.detail, "      ")
+        return "\n".join(lines)
+
+
+class Grader:
+    """Check the exercises of one chapter.
+
+    Args:
+        chapter: The chapter, such as `"02_attention"`.
+        tests: A folder with one folder of test files per chapter; by default the book's own.
+        time_limit: How many seconds one test case may take.
+
+    Raises:
+        ValueError: If there are no exercises for the chapter; the message lists those there are.
+    """
+
+    def __init__(self, chapter: str, tests: Path | None = None, time_limit: float = 10.0) -> None:
+        root: Traversable = tests or resources.files("attend.exercises")
+        chapters = {folder.name: _questions(folder) for folder in root.iterdir()}
+        if not chapters.get(chapter):
+            known = ", ".join(sorted(name for name, files in chapters.items() if files)) or "none"
+            raise ValueError(f"No exercises for chapter {chapter!r}. There are: {known}.")
+        self.chapter = chapter
+        self.time_limit = time_limit
+        self.questions = chapters[chapter]
+
+    def check(self, question: str, namespace: dict[str, Any] | None = None) -> None:
+        """Check one question and print the verdict.
+
+        Args:
+            question: The question, such as `"q1"`.
+            namespace: The names to check; by default those of the notebook or script that calls.
+        """
+        if namespace is None:
+            namespace = sys._getframe(1).f_globals
+        if question not in self.questions:
+            known = ", ".join(self.questions)
+            print(f"There is no question {question!r} in {self.chapter}. There are: {known}.")
+            return
+        with _output_capped(LONGEST_OUTPUT):
+            verdict = self.verdict(question, namespace)
+        print(verdict)
+
+    def report(self, namespace: dict[str, Any] | None = None) -> None:
+        """Check every question and print a table of points, without what the answers print.
+
+        Args:
+            namespace: The names to check; by default those of the notebook or script that calls.
+        """
+        if namespace is None:
+            namespace = sys._getframe(1).f_globals
+        with _output_capped(0):
+            verdicts = [self.verdict(question, namespace) for question in self.questions]
+        width = max(len(question) for question in [*self.questions, "total"])
+        for verdict in verdicts:
+            score = f"{verdict.earned:g} of {verdict.possible:g}"
+            print(f"{verdict.question:<{width}}  {verdict.mark}  {score}")
+        earned = sum(verdict.earned for verdict in verdicts)
+        possible = sum(verdict.possible for verdict in verdicts)
+        print(f"{'total':<{width}}     {earned:g} of {possible:g} points")
+        failed = [verdict.question for verdict in verdicts if verdict.problem]
+        if failed:
+            print(f'\nNot right yet: {", ".join(failed)}. See why: grader.check("{failed[0]}")')
+
+    def verdict(self, question: str, namespace: dict[str, Any]) -> Verdict:
+        """Check one question without printing.
+
+        Args:
+            question: One of `questions`.
+            namespace: The names to check.
+
+        Returns:
+            The points, and the problem of the first test case that failed.
+        """
+        file = self.questions[question]
+        cases, all_or_nothing = load(file.read_text(encoding="utf-8"), str(file))
+        possible = sum(case.points or 0 for case in cases)
+        earned, first = 0.0, None
+        for case in cases:
+            problem = self._run(case, namespace)
+            if problem is None:
+                earned += case.points or 0
+            first = first or problem
+            if problem and problem.out_of_time:  # most likely the others would be, too
+                break
+        return Verdict(question, 0 if all_or_nothing and first else earned, possible, first)
+
+    def _run(self, case: TestCase, namespace: dict[str, Any]) -> Problem | None:
+        for name in case.parameters:
+            if name not in namespace:
+                return Problem(f"`{name}` is not defined yet: run the cell that defines it.")
+            if namespace[name] is None or namespace[name] is ...:
+                return Problem(f"`{name}` is still empty: it is {namespace[name]}.")
+        arguments = {name: namespace[name] for name in case.parameters}
+        if case.takes_env:
+            arguments["env"] = namespace
+        try:
+            with _random_state_kept():
+                run_with_limit(lambda: case.function(**arguments), self.time_limit)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever an answer does, SystemExit too, is its problem
+            return explain(error, case, namespace, self.time_limit)
+        return None
+
+
+def _questions(folder: Traversable) -> dict[str, Traversable]:
+    """Find the test files of a chapter, in the order q1, q2, …, q10."""
+    found = {}
+    for file in folder.iterdir() if folder.is_dir() else ():
+        if match := re.fullmatch(r"q(\d+)\.py", file.name):
+            found[int(match[1])] = file
+    return {f"q{number}": found[number] for number in sorted(found)}
+
+
+def _wrap(text: str, indent: str) -> list[str]:
+    lines = []
+    for line in text.splitlines():
+        lead = indent + " " * (len(line) - len(line.lstrip()))
+        lines += textwrap.wrap(
+            line.strip(),
+            WIDTH,
+            initial_indent=lead,
+            subsequent_indent=lead,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Leave the random numbers that the notebook draws next as they would be without a check."""
+    python_state, numpy_state, torch_state = (
+        random.getstate(),
+        np.random.get_state(),
+        torch.get_rng_state(),
+    )
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+
+
+@contextlib.contextmanager
+def _output_capped(room: int) -> Iterator[None]:
+    """Let through so many characters of output, lest an endless loop that prints fills the page."""
+    with contextlib.redirect_stdout(_Capped(sys.stdout, room)):
+        yield
+
+
+class _Capped(io.TextIOBase):
+    def __init__(self, target: TextIO, room: int) -> None:
+        self.target = target
+        self.room = room
+
+    def write(self, text: str) -> int:
+        if self.room > 0:
+            self.target.write(text[: self.room])
+            self.room -= len(text)
+            if self.room <= 0:
+                self.target.write("\n… (the rest of what your code prints is left out)\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self.target.flush()

@@ -1,0 +1,53 @@
+"""Stop Python code that runs for too long, on every platform and in any thread."""
+
+import ctypes
+import sys
+import threading
+from collections.abc import Callable
+
+
+class OutOfTimeError(BaseException):
+    """Raised inside code that is out of time. It is no `Exception`, so most handlers miss it."""
+
+
+def run_with_limit(function: Callable[[], object], seconds: float) -> None:
+    """Call a function, and raise `OutOfTimeError` wherever it is when its time is up.
+
+    A second thread raises the error in this one, again and again until the call ends, so that a
+    bare `except:` can hide it only for a while. It comes between two steps of the interpreter: a
+    single long step (a sleep, a huge product) is waited for.
+
+    Args:
+        function: What to call.
+        seconds: How long it may take.
+
+    Raises:
+        OutOfTimeError: If the call took longer, even where it then ended in some other way.
+    """
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    thread = ctypes.c_ulong(threading.get_ident())
+    lock, finished, late = threading.Lock(), threading.Event(), threading.Event()
+
+    def watch() -> None:
+        wait = seconds
+        while not finished.wait(wait):
+            with lock:
+                if not finished.is_set():
+                    late.set()
+                    raise_in(thread, ctypes.py_object(OutOfTimeError))
+            wait = 0.1
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        function()
+    finally:
+        while True:  # the error may come here too; when this loop is left, it can come no more
+            try:
+                with lock:
+                    finished.set()
+                    raise_in(thread, None)  # forget one that is on its way
+                break
+            except OutOfTimeError:
+                continue
+        if late.is_set() and not isinstance(sys.exception(), OutOfTimeError):
+            raise OutOfTimeError
