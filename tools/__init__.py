@@ -1,0 +1,1 @@
+"""Build-time scripts behind the Makefile: `make help` says what each is for."""
