@@ -1,0 +1,102 @@
+"""Run notebooks from top to bottom in an empty folder, and store their outputs.
+
+A notebook with a cell that raises, or that writes to stderr, is left as it was.
+"""
+
+import argparse
+import math
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from tools import exercises
+from tools.notebooks import SOLUTIONS, ToolError, find, name, read, write
+from tools.outputs import CELL_TIMEOUT, environment
+
+MEASURED = re.compile(r"\*Measured run time: about \d+ s on two CPU cores\.\*")
+
+
+def execute(notebook: NotebookNode) -> float:
+    """Run all cells, storing outputs in the notebook; return the seconds it took.
+
+    Raises:
+        ToolError: naming the first cell that raised, took too long or wrote to stderr.
+    """
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        record_timing=False,
+        store_widget_state=False,
+        coalesce_streams=True,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="attend-") as folder,
+        tempfile.TemporaryDirectory(prefix="attend-ipython-") as own,
+        client.setup_kernel(cwd=folder, env=environment(Path(own))),
+    ):
+        start = time.perf_counter()
+        for number, cell in enumerate(notebook.cells):
+            cell.metadata.pop("execution", None)
+            try:
+                client.execute_cell(cell, number)
+            except CellExecutionError as error:
+                raise failure(number, cell, f"raised {error.ename}", error.traceback) from None
+            except CellTimeoutError:
+                raise failure(number, cell, f"ran longer than {CELL_TIMEOUT} s") from None
+            except DeadKernelError:
+                raise failure(number, cell, "ended the Python process: out of memory?") from None
+            for output in cell.get("outputs", []):
+                if output.get("name") == "stderr":
+                    raise failure(number, cell, "writes to stderr", output.text)
+        return time.perf_counter() - start
+
+
+def failure(number: int, cell: NotebookNode, what: str, details: str = "") -> ToolError:
+    """Describe what went wrong in a cell."""
+    details = re.sub(r"\x1b\[[\d;]*m", "", details)  # colours, for a terminal
+    code = "\n".join(f"    {line}" for line in cell.source.splitlines())
+    return ToolError(f"cell {number} {what}\n{code}\n{details}".rstrip())
+
+
+def note_time(notebook: NotebookNode, seconds: float) -> None:
+    """Rewrite the line with the run time, rounded up to a multiple of five seconds."""
+    line = f"*Measured run time: about {5 * math.ceil(seconds / 5)} s on two CPU cores.*"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = MEASURED.sub(line, cell.source)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the notebooks named, each even if another fails."""
+    parser = argparse.ArgumentParser(prog="make run", description=__doc__)
+    parser.add_argument("notebooks", nargs="+", metavar="NB", help="a chapter's name, or a path")
+    failed = False
+    for wanted in parser.parse_args(arguments).notebooks:
+        try:
+            path = find(wanted)
+            notebook = read(path)
+            seconds = execute(notebook)
+            note_time(notebook, seconds)
+            write(notebook, path)
+            print(f"{name(path)}: {seconds:.1f} s, outputs stored", flush=True)
+            if path.parent == SOLUTIONS:
+                exercises.update(path)
+        except ToolError as error:
+            print(f"{wanted}: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
