@@ -55,7 +55,7 @@ def explain(
     if isinstance(error, OutOfTimeError):
         return Problem(
             f"{answers} did not finish within {time_limit:g} seconds. Is there a loop that never "
-            "ends? See that its condition becomes false at some time.",
+            "ends? Check that its condition becomes false in the end.",
             own_lines,
             out_of_time=True,
         )

@@ -83,7 +83,9 @@ class Grader:
             namespace = sys._getframe(1).f_globals
         if question not in self.questions:
             known = ", ".join(self.questions)
-            print(f"There is no question {question!r} in {self.chapter}. There are: {known}.")
+            print(
+                f"There is no question {question!r} in {self.chapter}. The questions are: {known}."
+            )
             return
         with _output_capped(LONGEST_OUTPUT):
             verdict = self.verdict(question, namespace)
