@@ -41,7 +41,8 @@ def check(notebooks: list[Path], *options: str) -> int:
         command = [
             *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--quiet"),
             *("-p", "no:cacheprovider", "--nbval-cell-timeout", str(CELL_TIMEOUT)),
-            *("-n", str(min(2, len(notebooks))), "--dist", "loadfile", *options),
+            *(("-n", "2", "--dist", "loadfile") if len(notebooks) > 1 else ()),
+            *("--color", "yes" if sys.stdout.isatty() else "no", *options),
         ]
         with tempfile.TemporaryDirectory(prefix="attend-ipython-") as own:
             return subprocess.run(command, cwd=folder, env=environment(Path(own))).returncode

@@ -39,6 +39,7 @@ def execute(notebook: NotebookNode) -> float:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],
     )
     with (
         tempfile.TemporaryDirectory(prefix="attend-") as folder,
@@ -51,22 +52,16 @@ def execute(notebook: NotebookNode) -> float:
             try:
                 client.execute_cell(cell, number)
             except CellExecutionError as error:
-                raise failure(number, cell, f"raised {error.ename}", error.traceback) from None
-            except CellTimeoutError:
-                raise failure(number, cell, f"ran longer than {CELL_TIMEOUT} s") from None
-            except DeadKernelError:
-                raise failure(number, cell, "ended the Python process: out of memory?") from None
+                traceback = re.sub(r"\x1b\[[\d;]*m", "", error.traceback)  # without its colours
+                raise ToolError(f"cell {number} raised {error.ename}\n{traceback}") from error
+            except CellTimeoutError as error:
+                raise ToolError(f"cell {number} ran longer than {CELL_TIMEOUT} s") from error
+            except DeadKernelError as error:
+                raise ToolError(f"cell {number} ended Python: was memory short?") from error
             for output in cell.get("outputs", []):
                 if output.get("name") == "stderr":
-                    raise failure(number, cell, "writes to stderr", output.text)
+                    raise ToolError(f"cell {number} writes to stderr\n{output.text}")
         return time.perf_counter() - start
-
-
-def failure(number: int, cell: NotebookNode, what: str, details: str = "") -> ToolError:
-    """Describe what went wrong in a cell."""
-    details = re.sub(r"\x1b\[[\d;]*m", "", details)  # colours, for a terminal
-    code = "\n".join(f"    {line}" for line in cell.source.splitlines())
-    return ToolError(f"cell {number} {what}\n{code}\n{details}".rstrip())
 
 
 def note_time(notebook: NotebookNode, seconds: float) -> None:
