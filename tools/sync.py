@@ -8,7 +8,6 @@ the source of that object; of several objects, given as a list, in that order. A
 import argparse
 import ast
 import sys
-from pathlib import Path
 
 from nbformat import NotebookNode
 
@@ -26,7 +25,7 @@ from tools.notebooks import (
 )
 
 
-def source_of(reference: str, root: Path = ROOT) -> str:
+def source_of(reference: str) -> str:
     """Return the source of `package.module:object` or `package.module:Class.method`.
 
     It is read from the file, without importing it: decorators belong to it, and the value of a
@@ -36,7 +35,7 @@ def source_of(reference: str, root: Path = ROOT) -> str:
         ToolError: if there is no such module or object.
     """
     module, _, qualified = reference.partition(":")
-    path = root / (module.replace(".", "/") + ".py")
+    path = ROOT / (module.replace(".", "/") + ".py")
     if not path.is_file():
         path = path.with_suffix("") / "__init__.py"
     if not qualified or not path.is_file():
@@ -68,7 +67,7 @@ def defined(node: ast.stmt) -> set[str]:
     return set()
 
 
-def wanted(cell: NotebookNode, root: Path = ROOT) -> str | None:
+def wanted(cell: NotebookNode) -> str | None:
     """Return the source that a cell must have; None if it is free.
 
     Raises:
@@ -84,10 +83,10 @@ def wanted(cell: NotebookNode, root: Path = ROOT) -> str | None:
         )
     if isinstance(references, str):
         references = [references]
-    return "\n\n\n".join(source_of(reference, root) for reference in references) or None
+    return "\n\n\n".join(source_of(reference) for reference in references) or None
 
 
-def drifted(notebook: NotebookNode, root: Path = ROOT) -> dict[int, str]:
+def drifted(notebook: NotebookNode) -> dict[int, str]:
     """Return, by number of the cell, the source of those cells that should read otherwise.
 
     Raises:
@@ -96,7 +95,7 @@ def drifted(notebook: NotebookNode, root: Path = ROOT) -> dict[int, str]:
     changes = {}
     for number, cell in enumerate(notebook.cells):
         try:
-            source = wanted(cell, root)
+            source = wanted(cell)
         except ToolError as error:
             raise ToolError(f"cell {number}: {error}") from error
         if source not in (None, cell.source):
