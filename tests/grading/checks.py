@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import nbformat
@@ -34,12 +33,12 @@ EMPTY = ("is still empty", "returned None", "is not defined yet")
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """A definition to be executed in the solved notebook, and what the verdict must then say."""
+    """A cell to be executed in the solved notebook, and what the verdict must then say."""
 
     question: str
     fragment: str
     name: str
-    code: CodeType
+    source: str
 
 
 def chapters(root: Path) -> dict[str, set[str]]:
@@ -66,15 +65,24 @@ def wrong_answers(root: Path, chapter: str) -> list[WrongAnswer]:
         return []
     marked, others = [], []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "tests.wrong_answers":
+            continue
         (marked if "@wrong(" in ast.unparse(node) else others).append(node)
     found = []
     for node in marked:
         assert isinstance(node, ast.FunctionDef | ast.ClassDef)
         [mark] = [call for call in node.decorator_list if isinstance(call, ast.Call)]
         question, fragment = (ast.literal_eval(argument) for argument in mark.args)
-        code = compile(ast.Module([*others, node], type_ignores=[]), str(path), "exec")
-        found.append(WrongAnswer(question, fragment, node.name, code))
+        node.decorator_list.remove(mark)
+        source = ast.unparse(ast.Module([*others, node], type_ignores=[]))
+        found.append(WrongAnswer(question, fragment, node.name, source))
     return found
+
+
+def execute_cell(source: str, name: str, namespace: dict[str, Any]) -> None:
+    """Execute code as a cell of a notebook: a traceback can show its lines."""
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    exec(compile(source, name, "exec"), namespace)
 
 
 def execute(notebook: Path, *, go_on: bool = False) -> dict[str, Any]:
@@ -101,9 +109,8 @@ def execute(notebook: Path, *, go_on: bool = False) -> dict[str, Any]:
                 continue
             source = re.sub(r"(?m)^grader\.(check|report)\(.*$", "pass", cell.source)
             name = f"<{notebook.parent.name}/{notebook.name}, cell {number}>"
-            linecache.cache[name] = (len(source), None, source.splitlines(True), name)
             with contextlib.suppress(Exception) if go_on else contextlib.nullcontext():
-                exec(compile(source, name, "exec"), namespace)
+                execute_cell(source, name, namespace)
     pyplot.close("all")
     return namespace
 
@@ -126,7 +133,7 @@ def replaced(namespace: dict[str, Any], wrong: WrongAnswer) -> Iterator[dict[str
     before = dict(namespace)
     assert wrong.name in namespace, f"the solution defines no `{wrong.name}`"
     try:
-        exec(wrong.code, namespace)
+        execute_cell(wrong.source, f"<wrong answer: {wrong.fragment}>", namespace)
         yield namespace
     finally:
         namespace.clear()
