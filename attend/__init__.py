@@ -1,0 +1,1 @@
+"""The library that the chapters of *Learning to Attend* build, named by concept."""

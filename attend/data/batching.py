@@ -1,0 +1,95 @@
+"""From lists of different lengths to rectangular tensors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+Pair = tuple[Sequence[int], Sequence[int]]
+
+
+class Batch(NamedTuple):
+    """Padded source and target sequences; the targets are framed by BOS and EOS.
+
+    The decoder reads `tgt[:, :-1]` and is to predict `tgt[:, 1:]`.
+    """
+
+    src: Int[Tensor, "batch src"]
+    src_lengths: Int[Tensor, " batch"]
+    tgt: Int[Tensor, "batch tgt"]
+    tgt_lengths: Int[Tensor, " batch"]
+
+
+def pad(
+    sequences: Sequence[Sequence[int]], pad_id: int = 0, max_length: int | None = None
+) -> tuple[Int[Tensor, "batch length"], Int[Tensor, " batch"]]:
+    """Fill up sequences with `pad_id` to the length of the longest.
+
+    Args:
+        sequences: lists of ids.
+        pad_id: what to fill up with.
+        max_length: the longest sequence promised, if any.
+
+    Returns:
+        The ids, `(batch, length)`, and the lengths before padding, `(batch,)`.
+
+    Raises:
+        ValueError: if there is no sequence, or one is longer than `max_length`.
+    """
+    if not sequences:
+        raise ValueError("a batch needs at least one sequence, got none: is the data empty?")
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    longest = int(lengths.max())
+    if max_length is not None and longest > max_length:
+        raise ValueError(
+            f"sequence {int(lengths.argmax())} has {longest} tokens, more than the promised "
+            f"{max_length}: cut it, drop it, or raise max_length"
+        )
+    ids = torch.full((len(sequences), longest), pad_id)
+    for row, sequence in zip(ids, sequences, strict=True):
+        row[: len(sequence)] = torch.tensor(sequence, dtype=ids.dtype)
+    return ids, lengths
+
+
+def make_batch(
+    pairs: Sequence[Pair], pad_id: int = 0, bos_id: int = 1, eos_id: int = 2
+) -> Batch:
+    """Pad `(source ids, target ids)` pairs into one batch and frame the targets.
+
+    Raises:
+        ValueError: if there is no pair.
+    """
+    src, src_lengths = pad([source for source, _ in pairs], pad_id)
+    tgt, tgt_lengths = pad([[bos_id, *target, eos_id] for _, target in pairs], pad_id)
+    return Batch(src, src_lengths, tgt, tgt_lengths)
+
+
+def batches(
+    pairs: Sequence[Pair],
+    batch_size: int,
+    epochs: int = 1,
+    generator: torch.Generator | None = None,
+) -> list[Batch]:
+    """Cut the pairs into batches, in a new random order every epoch.
+
+    Args:
+        pairs: `(source ids, target ids)`.
+        batch_size: pairs in a batch; the last one of an epoch may be smaller.
+        epochs: how often to go through the pairs.
+        generator: decides the order; the global one if None.
+
+    Raises:
+        ValueError: if there is no pair or `batch_size` is not positive.
+    """
+    if not pairs:
+        raise ValueError("there are no pairs to make batches of: is the data empty?")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    result = []
+    for _ in range(epochs):
+        order = torch.randperm(len(pairs), generator=generator).tolist()
+        for start in range(0, len(order), batch_size):
+            result.append(make_batch([pairs[i] for i in order[start : start + batch_size]]))
+    return result

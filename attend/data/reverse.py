@@ -1,0 +1,50 @@
+"""The task *reverse*: a string of random letters, and the same string backwards.
+
+Nothing can be guessed, so every letter of the source has to get through to the decoder. Output
+`i` of a source of length `n` copies input `n - 1 - i`: the gold alignment.
+"""
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+LETTERS = "abcdefghijklmnopqrst"
+
+
+def reverse(num: int, min_length: int, max_length: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Draw `(source, target)` pairs with lengths spread evenly over a range.
+
+    Args:
+        num: how many pairs.
+        min_length: the shortest source.
+        max_length: the longest source.
+        seed: the same seed gives the same pairs on every machine.
+
+    Raises:
+        ValueError: if the range of lengths is empty or starts below 1.
+    """
+    if not 1 <= min_length <= max_length:
+        raise ValueError(f"need 1 <= min_length <= max_length, got {min_length} and {max_length}")
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(min_length, max_length + 1, (num,), generator=generator)
+    letters = torch.randint(len(LETTERS), (num, max_length), generator=generator)
+    sources = [
+        "".join(LETTERS[i] for i in row[:length])
+        for row, length in zip(letters.tolist(), lengths.tolist(), strict=True)
+    ]
+    return [(source, source[::-1]) for source in sources]
+
+
+def reverse_alignment(
+    lengths: Int[Tensor, " batch"], tgt_length: int, src_length: int
+) -> Bool[Tensor, "batch tgt src"]:
+    """Mark which source letter each output letter copies: output `i` copies input `n - 1 - i`.
+
+    Args:
+        lengths: the source lengths `n`, `(batch,)`.
+        tgt_length: the padded output length; rows past the end are False.
+        src_length: the padded source length.
+    """
+    i = torch.arange(tgt_length)[:, None]  # (tgt, 1)
+    j = torch.arange(src_length)  # (src,)
+    return i + j == lengths[:, None, None] - 1  # (batch, tgt, src)

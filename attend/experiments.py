@@ -1,0 +1,271 @@
+"""The runs that do not fit into a chapter: `python -m attend.experiments NAME`.
+
+Each one writes `results/NAME.json` with the command, the commit, the seeds, the time and the
+machine. Chapters read these files with `attend.results.load` and draw them.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from attend.data import Batch, Vocabulary, batches, make_batch
+from attend.data.dates import DatePair, date_alignment, dates
+from attend.data.reverse import LETTERS, reverse, reverse_alignment
+from attend.decoding import Decoded, greedy
+from attend.metrics import alignment_accuracy, exact_match, token_accuracy
+from attend.rnn import Seq2Seq, Seq2SeqConfig
+from attend.training import fit, reproducible
+
+SEEDS = (0, 1, 2)
+LENGTHS = (4, 8, 12, 16, 20, 24)
+
+# Chapter 2's three models: the sizes keep those with attention below the one without.
+MODELS: dict[str, dict[str, Any]] = {
+    "none": {"d_hidden": 96},
+    "bahdanau": {"d_hidden": 64, "attention": "bahdanau", "score": "additive"},
+    "luong": {"d_hidden": 64, "attention": "luong", "score": "bilinear"},
+}
+
+
+def reverse_batch(vocab: Vocabulary, pairs: Sequence[tuple[str, str]]) -> Batch:
+    """Turn pairs of strings into one batch."""
+    return make_batch([(vocab.encode(source), vocab.encode(target)) for source, target in pairs])
+
+
+def decode(model: Seq2Seq, batch: Batch) -> Decoded:
+    """Translate a batch greedily, free-running."""
+    vocab = Vocabulary
+    state = model.encode(batch.src, batch.src_lengths)
+    return greedy(
+        model.step, state, vocab.bos_id, vocab.eos_id, vocab.pad_id, batch.tgt.shape[1] + 1
+    )
+
+
+@torch.no_grad()
+def forced_weights(model: Seq2Seq, batch: Batch) -> Tensor:
+    """The attention weights `(batch, tgt, src)` when the true target is fed in."""
+    _, state = model.decode(batch.tgt[:, :-1], model.encode(batch.src, batch.src_lengths))
+    return state["weights"]
+
+
+def train_reverse(
+    seed: int, steps: int = 600, batch_size: int = 64, lr: float = 8e-3, **options: Any
+) -> tuple[Seq2Seq, list[float]]:
+    """Train on fresh strings of 4 to 12 letters; options go to `Seq2SeqConfig`."""
+    reproducible(seed)
+    vocab = Vocabulary(LETTERS)
+    pairs = reverse(steps * batch_size, 4, 12, seed=seed)
+    encoded = [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
+    sizes = {"num_layers": 1, "dropout": 0.0, **options}
+    model = Seq2Seq(Seq2SeqConfig(len(vocab), len(vocab), **sizes))
+    return model, fit(model, batches(encoded, batch_size), lr=lr)
+
+
+def length_curve(model: Seq2Seq, num: int = 256) -> list[float]:
+    """Free-running token accuracy on `num` new strings of each length in `LENGTHS`."""
+    vocab = Vocabulary(LETTERS)
+    accuracies = []
+    for length in LENGTHS:
+        batch = reverse_batch(vocab, reverse(num, length, length, seed=1_000_000 + length))
+        accuracies.append(token_accuracy(decode(model, batch).tokens, batch.tgt[:, 1:]))
+    return accuracies
+
+
+def reverse_alignment_accuracy(model: Seq2Seq, length: int = 12, num: int = 256) -> float:
+    """How often the largest weight falls on the letter to copy, at one length."""
+    batch = reverse_batch(Vocabulary(LETTERS), reverse(num, length, length, seed=1_000_000 + length))
+    weights = forced_weights(model, batch)
+    return alignment_accuracy(weights, reverse_alignment(batch.src_lengths, *weights.shape[1:]))
+
+
+def date_vocabularies() -> tuple[Vocabulary, Vocabulary]:
+    """The characters of written dates and of ISO dates."""
+    pairs = dates(20_000)
+    return (
+        Vocabulary(character for pair in pairs for character in pair.source),
+        Vocabulary(character for pair in pairs for character in pair.target),
+    )
+
+
+def date_batch(src: Vocabulary, tgt: Vocabulary, pairs: Sequence[DatePair]) -> Batch:
+    """Turn written dates into one batch."""
+    return make_batch([(src.encode(pair.source), tgt.encode(pair.target)) for pair in pairs])
+
+
+def train_dates(
+    seed: int,
+    num: int = 8_000,
+    epochs: int = 2,
+    batch_size: int = 32,
+    lr: float = 8e-3,
+    **options: Any,
+) -> tuple[Seq2Seq, list[float]]:
+    """Train on written dates; options go to `Seq2SeqConfig`."""
+    reproducible(seed)
+    src, tgt = date_vocabularies()
+    encoded = [(src.encode(pair.source), tgt.encode(pair.target)) for pair in dates(num, seed=seed)]
+    sizes = {"num_layers": 1, "dropout": 0.0, **options}
+    model = Seq2Seq(Seq2SeqConfig(len(src), len(tgt), **sizes))
+    return model, fit(model, batches(encoded, batch_size, epochs), lr=lr)
+
+
+def score_dates(model: Seq2Seq, num: int = 1_000) -> dict[str, float]:
+    """Measure on test dates: teacher-forced and free-running accuracy, and alignment."""
+    pairs = dates(num, "test")
+    batch = date_batch(*date_vocabularies(), pairs)
+    target = batch.tgt[:, 1:]
+    with torch.no_grad():
+        forced = model(batch.src, batch.src_lengths, batch.tgt[:, :-1]).argmax(dim=-1)
+    free = decode(model, batch)
+    scores = {
+        "forced_token_accuracy": token_accuracy(forced, target),
+        "forced_exact_match": exact_match(forced.masked_fill(target == 0, 0), target),
+        "token_accuracy": token_accuracy(free.tokens, target),
+        "exact_match": exact_match(free.tokens, target),
+    }
+    if model.config.attention != "none":
+        weights = forced_weights(model, batch)[:, :10]
+        scores["alignment_accuracy"] = alignment_accuracy(
+            weights, date_alignment(pairs, weights.shape[2])
+        )
+    return scores
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """The number of trained values."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def per_seed(train: Callable[[int], dict[str, Any]]) -> dict[str, list[Any]]:
+    """Run once a seed and collect each measure in a list."""
+    runs = [train(seed) for seed in SEEDS]
+    return {key: [run[key] for run in runs] for key in runs[0]}
+
+
+def bottleneck() -> dict[str, Any]:
+    """Chapter 1: accuracy against length on *reverse*, and whether a larger state cures it."""
+
+    def run(seed: int, d_hidden: int, steps: int) -> dict[str, Any]:
+        model, losses = train_reverse(seed, steps=steps, d_hidden=d_hidden)
+        print(f"d_hidden {d_hidden} steps {steps} seed {seed}: {length_curve(model)}", flush=True)
+        return {
+            "accuracy": length_curve(model),
+            "loss": sum(losses[-50:]) / 50,
+            "parameters": count_parameters(model),
+        }
+
+    return {
+        "lengths": LENGTHS,
+        "96 units": per_seed(lambda seed: run(seed, 96, 600)),
+        "192 units": per_seed(lambda seed: run(seed, 192, 600)),
+        "96 units, twice as long": per_seed(lambda seed: run(seed, 96, 1_200)),
+    }
+
+
+def attention_reverse() -> dict[str, Any]:
+    """Chapter 2: accuracy against length on *reverse*, without and with attention."""
+
+    def run(seed: int, name: str) -> dict[str, Any]:
+        model, losses = train_reverse(seed, **MODELS[name])
+        result = {
+            "accuracy": length_curve(model),
+            "loss": sum(losses[-50:]) / 50,
+            "parameters": count_parameters(model),
+        }
+        if name != "none":
+            result["alignment_accuracy"] = reverse_alignment_accuracy(model)
+        print(name, seed, result, flush=True)
+        return result
+
+    curves = {name: per_seed(lambda seed, name=name: run(seed, name)) for name in MODELS}
+    return {"lengths": LENGTHS, **curves}
+
+
+def dates_run(seed: int, options: dict[str, Any], epochs: int = 2) -> dict[str, Any]:
+    """Train and measure one model on *dates*."""
+    model, _ = train_dates(seed, epochs=epochs, **options)
+    result = {**score_dates(model), "parameters": count_parameters(model)}
+    print(options, epochs, seed, result, flush=True)
+    return result
+
+
+def attention_dates() -> dict[str, Any]:
+    """Chapter 2: *dates*, without and with attention; without it also for twice the steps."""
+    results = {
+        name: per_seed(lambda seed, options=options: dates_run(seed, options))
+        for name, options in MODELS.items()
+    }
+    longer = per_seed(lambda seed: dates_run(seed, MODELS["none"], epochs=4))
+    return {**results, "none, twice as long": longer}
+
+
+def scores_dates() -> dict[str, Any]:
+    """Chapter 2: Luong's decoder on *dates* with every scoring function, and a local window."""
+    names = ("dot", "scaled_dot", "bilinear", "additive", "concat")
+    variants: dict[str, dict[str, Any]] = {name: {"score": name} for name in names}
+    variants["bilinear, window of 4"] = {"score": "bilinear", "half_width": 4}
+    base = {"d_hidden": 64, "attention": "luong"}
+    return {
+        name: per_seed(lambda seed, more=more: dates_run(seed, {**base, **more}))
+        for name, more in variants.items()
+    }
+
+
+EXPERIMENTS = (bottleneck, attention_reverse, attention_dates, scores_dates)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one experiment and store its result."""
+    names = {experiment.__name__: experiment for experiment in EXPERIMENTS}
+    parser = argparse.ArgumentParser(prog="python -m attend.experiments", description=__doc__)
+    parser.add_argument("name", choices=names, help="which run to make again")
+    name = parser.parse_args(arguments).name
+    start = time.perf_counter()
+    data = names[name]()
+    record = {
+        "command": f"python -m attend.experiments {name}",
+        "commit": commit(),
+        "seeds": SEEDS,
+        "minutes": round((time.perf_counter() - start) / 60, 1),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread, "
+        f"Python {platform.python_version()}, PyTorch {torch.__version__.split('+')[0]}",
+        "data": data,
+    }
+    path = Path(str(files("attend.results"))) / f"{name}.json"
+    path.write_text(json.dumps(round_floats(record), indent=1) + "\n")
+    print(f"wrote {path.name}")
+
+
+def commit() -> str:
+    """The commit this package was run from, or "unknown" outside a repository."""
+    here = Path(__file__).parent
+    run = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False
+    )
+    return run.stdout.strip() or "unknown"
+
+
+def round_floats(value: Any) -> Any:
+    """Round every float in nested lists and dicts to four places."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: round_floats(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [round_floats(item) for item in value]
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,312 @@
+"""LSTM encoder-decoder, without attention and with Bahdanau's or Luong's.
+
+Everything is batch first, the decoder's state included: `h` and `c` are `(batch, layers, d)`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from attend.attention import Score, ScoreName, local_window, soft_attention
+from attend.decoding import State
+from attend.masks import padding_mask
+
+
+class LSTMCell(nn.Module):
+    """One step of a long short-term memory, from its equations.
+
+        i, f, o = σ(W x + U h + b)        input, forget and output gate
+        g       = tanh(W x + U h + b)     what could be written
+        c'      = f · c + i · g           keep some, write some
+        h'      = o · tanh(c')            show some
+
+    The parameters have the names, shapes and order (i, f, g, o) of `nn.LSTMCell`.
+
+    Args:
+        d_in: size of the input.
+        d_hidden: size of the state.
+
+    Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """
+
+    def __init__(self, d_in: int, d_hidden: int) -> None:
+        super().__init__()
+        bound = d_hidden**-0.5
+        for name, shape in {
+            "weight_ih": (4 * d_hidden, d_in),
+            "weight_hh": (4 * d_hidden, d_hidden),
+            "bias_ih": (4 * d_hidden,),
+            "bias_hh": (4 * d_hidden,),
+        }.items():
+            setattr(self, name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+
+    def forward(
+        self, x: Float[Tensor, "batch d_in"], h: Float[Tensor, "batch d"], c: Float[Tensor, "batch d"]
+    ) -> tuple[Float[Tensor, "batch d"], Float[Tensor, "batch d"]]:
+        """Read one input and return the new `(h, c)`."""
+        gates = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
+        i, f, g, o = gates.chunk(4, dim=-1)  # four times (batch, d)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """What an encoder-decoder is made of.
+
+    Attributes:
+        src_vocab_size, tgt_vocab_size: number of tokens on each side.
+        d_embed: size of a token's embedding.
+        d_hidden: size of each LSTM layer, encoder and decoder alike.
+        num_layers: LSTM layers, encoder and decoder alike.
+        dropout: share of embedded and hidden units dropped in training.
+        attention: how the decoder looks back, if at all.
+        score: how queries and keys are compared.
+        half_width: `D` of Luong's local-p window, in tokens; None looks everywhere.
+        share_embedding: one embedding table for source and target (one vocabulary for both).
+        pad_id: the padding token.
+    """
+
+    src_vocab_size: int
+    tgt_vocab_size: int
+    d_embed: int = 32
+    d_hidden: int = 64
+    num_layers: int = 2
+    dropout: float = 0.1
+    attention: Literal["none", "bahdanau", "luong"] = "none"
+    score: ScoreName = "additive"
+    half_width: int | None = None
+    share_embedding: bool = False
+    pad_id: int = 0
+
+
+def lstm(config: Seq2SeqConfig, d_in: int) -> nn.LSTM:
+    """A stack of LSTM layers, batch first, with dropout between the layers."""
+    dropout = config.dropout if config.num_layers > 1 else 0.0  # there is no "between" in one
+    return nn.LSTM(d_in, config.d_hidden, config.num_layers, dropout=dropout, batch_first=True)
+
+
+class Encoder(nn.Module):
+    """Read embedded source tokens with a stack of LSTM layers; padding is never read."""
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__()
+        self.lstm = lstm(config, config.d_embed)
+
+    def forward(
+        self, embedded: Float[Tensor, "batch src d_embed"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[
+        Float[Tensor, "batch src d"],
+        Float[Tensor, "batch layers d"],
+        Float[Tensor, "batch layers d"],
+    ]:
+        """Return the top layer's state at every token, and each layer's last `h` and `c`."""
+        packed = pack_padded_sequence(
+            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        outputs, (h, c) = self.lstm(packed)
+        memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
+        return memory, h.transpose(0, 1), c.transpose(0, 1)  # (layers, batch, d) -> batch first
+
+
+class Decoder(nn.Module):
+    """Without attention: all that is known of the source is the state it starts from."""
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__()
+        self.lstm = lstm(config, config.d_embed)
+
+    def start(self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor) -> State:
+        """The state before the first target token."""
+        return {"h": h, "c": c}
+
+    def forward(
+        self, embedded: Float[Tensor, "batch tgt d_embed"], state: State
+    ) -> tuple[Float[Tensor, "batch tgt d"], State]:
+        """Read embedded target tokens; return a feature vector at each, and the new state."""
+        h, c = (state[name].transpose(0, 1).contiguous() for name in ("h", "c"))
+        features, (h, c) = self.lstm(embedded, (h, c))
+        return features, {"h": h.transpose(0, 1), "c": c.transpose(0, 1)}  # batch first again
+
+
+class AttentionDecoder(nn.Module):
+    """What Bahdanau's and Luong's decoders share: they go token by token and keep the memory.
+
+    The state also holds the `memory`, its `mask`, and the attention `weights` of the tokens just
+    read, `(batch, tgt, src)`.
+    """
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__()
+        d = config.d_hidden
+        self.cells = nn.ModuleList(
+            nn.LSTMCell(d if layer else config.d_embed + d, d) for layer in range(config.num_layers)
+        )
+        self.score = Score(config.score, d, d)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def start(self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor) -> State:
+        """The state before the first target token."""
+        return {"h": h, "c": c, "memory": memory, "mask": mask}
+
+    def forward(
+        self, embedded: Float[Tensor, "batch tgt d_embed"], state: State
+    ) -> tuple[Float[Tensor, "batch tgt d"], State]:
+        """Read embedded target tokens; return a feature vector at each, and the new state."""
+        features, weights = [], []
+        for x in embedded.unbind(dim=1):  # (batch, d_embed)
+            feature, state = self.read(x, state)
+            features.append(feature)
+            weights.append(state["weights"])
+        return torch.stack(features, dim=1), {**state, "weights": torch.cat(weights, dim=1)}
+
+    def advance(self, x: Float[Tensor, "batch d_in"], state: State) -> tuple[Tensor, State]:
+        """Move every LSTM layer one step; return the top layer's output and the new state."""
+        h, c = [], []
+        for layer, cell in enumerate(self.cells):
+            new_h, new_c = cell(x, (state["h"][:, layer], state["c"][:, layer]))
+            h.append(new_h)
+            c.append(new_c)
+            x = self.dropout(new_h)
+        return x, {**state, "h": torch.stack(h, dim=1), "c": torch.stack(c, dim=1)}
+
+    def read(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read one token: what Bahdanau and Luong do differently."""
+        raise NotImplementedError
+
+
+class BahdanauDecoder(AttentionDecoder):
+    """Look first, then move: the previous state asks, the context is part of the input.
+
+    Source: Bahdanau et al. 2015, section 3.1; the maxout layer before the output is a tanh here.
+    """
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__(config)
+        self.combine = nn.Linear(config.d_embed + 2 * config.d_hidden, config.d_hidden)
+
+    def read(
+        self, x: Float[Tensor, "batch d_embed"], state: State
+    ) -> tuple[Float[Tensor, "batch d"], State]:
+        """Read one token."""
+        query = state["h"][:, -1:]  # the top layer, (batch, 1, d)
+        scores = self.score(query, state["memory"])  # (batch, 1, src)
+        context, weights = soft_attention(scores, state["memory"], state["mask"])
+        context = context.squeeze(1)  # (batch, d)
+        output, state = self.advance(torch.cat([x, context], dim=-1), state)
+        feature = self.combine(torch.cat([x, output, context], dim=-1)).tanh()
+        return feature, {**state, "weights": weights}
+
+
+class LuongDecoder(AttentionDecoder):
+    """Move first, then look: the new state asks, and state and context together answer.
+
+    The answer, the attentional vector, is fed into the next step (input feeding).
+
+    Source: Luong et al. 2015, sections 3.1 to 3.3.
+    """
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__(config)
+        d = config.d_hidden
+        self.combine = nn.Linear(2 * d, d)
+        self.half_width = config.half_width
+        if self.half_width is not None:
+            self.position = nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1), nn.Sigmoid())
+
+    def start(self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor) -> State:
+        """The state before the first target token, when there is nothing to feed in yet."""
+        return {**super().start(memory, mask, h, c), "feed": torch.zeros_like(h[:, -1])}
+
+    def read(
+        self, x: Float[Tensor, "batch d_embed"], state: State
+    ) -> tuple[Float[Tensor, "batch d"], State]:
+        """Read one token."""
+        memory, mask = state["memory"], state["mask"]
+        output, state = self.advance(torch.cat([x, state["feed"]], dim=-1), state)
+        query = output[:, None]  # (batch, 1, d)
+        scores = self.score(query, memory)  # (batch, 1, src)
+        if self.half_width is None:
+            context, weights = soft_attention(scores, memory, mask)
+        else:
+            last = mask.sum(dim=-1) - 1  # the last real position, (batch, 1)
+            center = last * self.position(query).squeeze(-1)  # (batch, 1)
+            weights = local_window(scores, center, self.half_width, mask)
+            context = weights @ memory
+        feature = self.combine(torch.cat([context.squeeze(1), output], dim=-1)).tanh()
+        return feature, {**state, "feed": feature, "weights": weights}
+
+
+DECODERS = {"none": Decoder, "bahdanau": BahdanauDecoder, "luong": LuongDecoder}
+
+
+def embedding(vocab_size: int, d_embed: int) -> nn.Embedding:
+    """An embedding that starts uniform in ±1.
+
+    Not normal, as PyTorch's own: uniform draws are equal to the bit on every kind of CPU.
+    """
+    return nn.Embedding(vocab_size, d_embed, _weight=torch.empty(vocab_size, d_embed).uniform_(-1, 1))
+
+
+class Seq2Seq(nn.Module):
+    """An encoder-decoder: one network reads the source, another writes the target.
+
+    Source: Sutskever et al. 2014; Cho et al. 2014.
+
+    Raises:
+        ValueError: if one embedding is to serve two vocabularies of different sizes.
+    """
+
+    def __init__(self, config: Seq2SeqConfig) -> None:
+        super().__init__()
+        if config.share_embedding and config.src_vocab_size != config.tgt_vocab_size:
+            raise ValueError(
+                "share_embedding needs one vocabulary for source and target, got sizes "
+                f"{config.src_vocab_size} and {config.tgt_vocab_size}"
+            )
+        self.config = config
+        self.src_embedding = embedding(config.src_vocab_size, config.d_embed)
+        self.tgt_embedding = (
+            self.src_embedding
+            if config.share_embedding
+            else embedding(config.tgt_vocab_size, config.d_embed)
+        )
+        self.encoder = Encoder(config)
+        self.decoder = DECODERS[config.attention](config)
+        self.output = nn.Linear(config.d_hidden, config.tgt_vocab_size)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def encode(self, src: Int[Tensor, "batch src"], src_lengths: Int[Tensor, " batch"]) -> State:
+        """Read the source; return the state from which decoding starts."""
+        mask = padding_mask(src_lengths, src.shape[1])[:, None]  # (batch, 1, src)
+        embedded = self.dropout(self.src_embedding(src))
+        memory, h, c = self.encoder(embedded, src_lengths)
+        return self.decoder.start(memory, mask, h, c)
+
+    def decode(
+        self, tokens: Int[Tensor, "batch tgt"], state: State
+    ) -> tuple[Float[Tensor, "batch tgt vocab"], State]:
+        """Read target tokens from a state; return the logits of the next token after each."""
+        features, state = self.decoder(self.dropout(self.tgt_embedding(tokens)), state)
+        return self.output(self.dropout(features)), state
+
+    def forward(
+        self,
+        src: Int[Tensor, "batch src"],
+        src_lengths: Int[Tensor, " batch"],
+        tgt_in: Int[Tensor, "batch tgt"],
+    ) -> Float[Tensor, "batch tgt vocab"]:
+        """Teacher forcing: logits of the next token after each given target token."""
+        logits, _ = self.decode(tgt_in, self.encode(src, src_lengths))
+        return logits
+
+    def step(
+        self, tokens: Int[Tensor, " batch"], state: State
+    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+        """One step of decoding, as every search in `attend.decoding` expects it."""
+        logits, state = self.decode(tokens[:, None], state)
+        return logits[:, 0].log_softmax(dim=-1), state

@@ -1,0 +1,111 @@
+"""Seeds, the loss over padded sequences, clipping, and the training loop."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from attend.data.batching import Batch
+
+
+def reproducible(seed: int = 0) -> None:
+    """Make this process give the same numbers every time: seed PyTorch, use one thread.
+
+    One thread because sums over several threads are added in a different order from run to run
+    and machine to machine; the small models of this book are fastest with one anyway.
+    """
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+
+
+def sequence_cross_entropy(
+    logits: Float[Tensor, "batch length vocab"], tgt: Int[Tensor, "batch length"], pad_id: int = 0
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy, in nats, over the real tokens of a padded batch.
+
+    Args:
+        logits: scores of the next token.
+        tgt: the tokens to predict; where they are `pad_id`, nothing is counted.
+        pad_id: the padding token.
+
+    Raises:
+        ValueError: if there is no real token at all.
+    """
+    real = tgt != pad_id
+    if not bool(real.any()):
+        raise ValueError("every target is padding: there is nothing to learn from in this batch")
+    log_probs = logits.log_softmax(dim=-1)
+    losses = -log_probs.gather(-1, tgt[..., None]).squeeze(-1)  # (batch, length)
+    return losses.masked_fill(~real, 0.0).sum() / real.sum()
+
+
+def clip_by_global_norm(parameters: Iterable[Tensor], max_norm: float) -> Float[Tensor, ""]:
+    """Scale all gradients, in place, by `c / max(‖g‖, c)`: their joint norm is then at most `c`.
+
+    The norm is taken over all gradients as one long vector, so its direction stays.
+
+    Args:
+        parameters: parameters; those without a gradient are passed over.
+        max_norm: the bound `c`.
+
+    Returns:
+        The norm before clipping.
+
+    Raises:
+        ValueError: if `max_norm` is not positive.
+
+    Source: Pascanu et al. 2013, algorithm 1.
+    """
+    if max_norm <= 0:
+        raise ValueError(f"max_norm must be positive, got {max_norm}")
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.stack([g.norm() for g in gradients]).norm() if gradients else torch.zeros(())
+    for gradient in gradients:
+        gradient.mul_(max_norm / norm.clamp(min=max_norm))
+    return norm
+
+
+def fit(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    lr: float = 8e-3,
+    max_norm: float = 1.0,
+    pad_id: int = 0,
+) -> list[float]:
+    """Train by teacher forcing with Adam, one step a batch: the loop of chapter 1.
+
+    The learning rate falls in a straight line from `lr` to zero.
+
+    Args:
+        model: called as `model(src, src_lengths, tgt_in)`, returns logits.
+        batches: the batches to train on, in order.
+        lr: the first learning rate.
+        max_norm: bound on the joint norm of the gradients.
+        pad_id: the padding token, left out of the loss.
+
+    Returns:
+        The loss of every step, in nats a token.
+
+    Raises:
+        ValueError: if there is no batch, or the loss stops being a finite number.
+    """
+    if not batches:
+        raise ValueError("there is no batch to train on: is the data empty?")
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=len(batches))
+    losses = []
+    model.train()
+    for src, src_lengths, tgt, _ in batches:
+        logits = model(src, src_lengths, tgt[:, :-1])
+        loss = sequence_cross_entropy(logits, tgt[:, 1:], pad_id)
+        if not torch.isfinite(loss):
+            raise ValueError(f"the loss became {loss} at step {len(losses)}: lower lr")
+        optimizer.zero_grad()
+        loss.backward()
+        clip_by_global_norm(model.parameters(), max_norm)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    model.eval()
+    return losses
