@@ -55,7 +55,7 @@ def chapters(root: Path) -> dict[str, set[str]]:
 
 def grader(root: Path, chapter: str) -> Grader:
     """Make the grader of a chapter under a root."""
-    return Grader(chapter, root / "exercises/tests", time_limit=2)
+    return Grader(chapter, root / "exercises/tests")
 
 
 def wrong_answers(root: Path, chapter: str) -> list[WrongAnswer]:
