@@ -6,10 +6,11 @@ the scores.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from attend.masks import check_mask, masked_softmax
@@ -196,7 +197,8 @@ class Score(nn.Module):
         elif name == "bilinear":
             self.w = uniform(d_q, d_k)
         elif name == "additive":
-            self.w_q, self.w_k, self.v = uniform(d_score, d_q), uniform(d_score, d_k), uniform(d_score)
+            self.w_q, self.w_k = uniform(d_score, d_q), uniform(d_score, d_k)
+            self.v = uniform(d_score)
         elif name == "concat":
             self.w, self.v = uniform(d_score, d_q + d_k), uniform(d_score)
         else:
@@ -208,7 +210,7 @@ class Score(nn.Module):
         return SCORES[self.name](q, k, **dict(self.named_parameters()))
 
 
-SCORES = {
+SCORES: dict[str, Callable[..., Tensor]] = {
     "dot": dot_scores,
     "scaled_dot": scaled_dot_scores,
     "bilinear": bilinear_scores,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -36,16 +36,16 @@ class LSTMCell(nn.Module):
     def __init__(self, d_in: int, d_hidden: int) -> None:
         super().__init__()
         bound = d_hidden**-0.5
-        for name, shape in {
-            "weight_ih": (4 * d_hidden, d_in),
-            "weight_hh": (4 * d_hidden, d_hidden),
-            "bias_ih": (4 * d_hidden,),
-            "bias_hh": (4 * d_hidden,),
-        }.items():
-            setattr(self, name, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+        self.weight_ih = nn.Parameter(torch.empty(4 * d_hidden, d_in).uniform_(-bound, bound))
+        self.weight_hh = nn.Parameter(torch.empty(4 * d_hidden, d_hidden).uniform_(-bound, bound))
+        self.bias_ih = nn.Parameter(torch.empty(4 * d_hidden).uniform_(-bound, bound))
+        self.bias_hh = nn.Parameter(torch.empty(4 * d_hidden).uniform_(-bound, bound))
 
     def forward(
-        self, x: Float[Tensor, "batch d_in"], h: Float[Tensor, "batch d"], c: Float[Tensor, "batch d"]
+        self,
+        x: Float[Tensor, "batch d_in"],
+        h: Float[Tensor, "batch d"],
+        c: Float[Tensor, "batch d"],
     ) -> tuple[Float[Tensor, "batch d"], Float[Tensor, "batch d"]]:
         """Read one input and return the new `(h, c)`."""
         gates = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
@@ -241,7 +241,11 @@ class LuongDecoder(AttentionDecoder):
         return feature, {**state, "feed": feature, "weights": weights}
 
 
-DECODERS = {"none": Decoder, "bahdanau": BahdanauDecoder, "luong": LuongDecoder}
+DECODERS: dict[str, type[Decoder | AttentionDecoder]] = {
+    "none": Decoder,
+    "bahdanau": BahdanauDecoder,
+    "luong": LuongDecoder,
+}
 
 
 def embedding(vocab_size: int, d_embed: int) -> nn.Embedding:
@@ -249,7 +253,9 @@ def embedding(vocab_size: int, d_embed: int) -> nn.Embedding:
 
     Not normal, as PyTorch's own: uniform draws are equal to the bit on every kind of CPU.
     """
-    return nn.Embedding(vocab_size, d_embed, _weight=torch.empty(vocab_size, d_embed).uniform_(-1, 1))
+    table = nn.Embedding(vocab_size, d_embed)
+    nn.init.uniform_(table.weight, -1, 1)
+    return table
 
 
 class Seq2Seq(nn.Module):
@@ -276,7 +282,7 @@ class Seq2Seq(nn.Module):
             else embedding(config.tgt_vocab_size, config.d_embed)
         )
         self.encoder = Encoder(config)
-        self.decoder = DECODERS[config.attention](config)
+        self.decoder: Decoder | AttentionDecoder = DECODERS[config.attention](config)
         self.output = nn.Linear(config.d_hidden, config.tgt_vocab_size)
         self.dropout = nn.Dropout(config.dropout)
 

@@ -94,7 +94,7 @@ def fit(
         raise ValueError("there is no batch to train on: is the data empty?")
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=len(batches))
-    losses = []
+    losses: list[float] = []
     model.train()
     for src, src_lengths, tgt, _ in batches:
         logits = model(src, src_lengths, tgt[:, :-1])

@@ -53,9 +53,7 @@ def pad(
     return ids, lengths
 
 
-def make_batch(
-    pairs: Sequence[Pair], pad_id: int = 0, bos_id: int = 1, eos_id: int = 2
-) -> Batch:
+def make_batch(pairs: Sequence[Pair], pad_id: int = 0, bos_id: int = 1, eos_id: int = 2) -> Batch:
     """Pad `(source ids, target ids)` pairs into one batch and frame the targets.
 
     Raises:

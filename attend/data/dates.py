@@ -16,7 +16,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 LOCALES = ("en_US", "en_GB", "de", "fr", "es", "it", "sv", "zh")
-STYLES = ("medium", "long", "full")
+Style = Literal["medium", "long", "full"]
+STYLES: tuple[Style, ...] = ("medium", "long", "full")
 FIRST_DAY = datetime.date(1970, 1, 1)
 NUM_DAYS = 29_220  # up to 2049-12-31
 ISO_FIELDS = ("y", "y", "y", "y", "", "M", "M", "", "d", "d")  # which field each character is of
@@ -33,7 +34,7 @@ class DatePair(NamedTuple):
     spans: dict[str, tuple[int, int]]
 
 
-def write_date(date: datetime.date, locale: str, style: str) -> DatePair:
+def write_date(date: datetime.date, locale: str, style: Style) -> DatePair:
     """Write a date in the given locale and CLDR style, remembering where its fields stand.
 
     Args:
@@ -44,16 +45,18 @@ def write_date(date: datetime.date, locale: str, style: str) -> DatePair:
     formatter = DateTimeFormat(date, Locale.parse(locale))
     text, spans = "", {}
     for kind, token in tokenize_pattern(get_date_format(style, locale).pattern):
-        written = token if kind == "chars" else formatter[token[0] * token[1]]
-        if kind == "field" and token[0] in "yMd":
-            spans[token[0]] = (len(text), len(text) + len(written))
+        if kind == "field":
+            letter, count = str(token[0]), int(token[1])  # ("M", 4) is the month's full name
+            written = formatter[letter * count]
+            if letter in "yMd":
+                spans[letter] = (len(text), len(text) + len(written))
+        else:
+            written = str(token)
         text += written
     return DatePair(text, date.isoformat(), spans)
 
 
-def dates(
-    num: int, split: Literal["train", "test"] = "train", seed: int = 0
-) -> list[DatePair]:
+def dates(num: int, split: Literal["train", "test"] = "train", seed: int = 0) -> list[DatePair]:
     """Draw distinct pairs: a random day, locale and style each.
 
     Every tenth day belongs to the test split, in all its languages and styles, so a model never
