@@ -16,7 +16,9 @@ LONGEST_CELL = 45  # lines
 LONGEST_RUN = {CHAPTERS.name: 60, SOLUTIONS.name: 30}  # seconds
 # A path of somebody's machine, the address of an object, the sign of a colour in a terminal.
 PRIVATE = re.compile(r"(/home|/root|/Users|/tmp|/var)/|C:\\|site-packages|\b0x[0-9a-f]{6,}|\x1b\[")
-DIRECTIVE = re.compile(r"^(```+|:::+)\{|\{(ref|doc|cite|term|numref|eq)(:\w+)?\}`", re.MULTILINE)
+DIRECTIVE = re.compile(
+    r"^(```+|:::+)\{[\w-]+\}|\{(ref|doc|cite|term|numref|eq)(:\w+)?\}`", re.MULTILINE
+)
 
 
 def shown(cell: NotebookNode) -> str:
@@ -139,7 +141,7 @@ def changed(change: str) -> NotebookNode:
         ("cells[1].metadata.tags = []", "must be tagged `setup`"),
         ("cells[3].metadata.tags = ['setup']", "must be tagged `setup`"),
         ("cells[1].source += ' '", "set-up cell is not the book's"),
-        ("cells[0].source += '\\n```{note}'", "Colab shows raw: ```{note"),
+        ("cells[0].source += '\\n```{note}'", "Colab shows raw: ```{note}"),
         ("cells[0].source += 'see {doc}`x`'", "Colab shows raw: {doc}`"),
         ("cells[0].source = '# Title'", "needs one line `*Measured run time"),
         ("cells[0].source = cells[0].source.replace('10', '60')", "takes 60 s; the limit is 60"),
