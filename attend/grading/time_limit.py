@@ -37,8 +37,9 @@ def run_with_limit(function: Callable[[], object], seconds: float) -> None:
                     raise_in(thread, ctypes.py_object(OutOfTimeError))
             wait = 0.1
 
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
     try:
+        watcher.start()  # in here, since a short time may be up before this returns
         function()
     finally:
         while True:  # the error may come here too; when this loop is left, it can come no more
