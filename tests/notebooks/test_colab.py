@@ -1,8 +1,9 @@
 """A stamped exercise on a machine like Colab's: it installs the library, and changes nothing else.
 
 The machine is a virtual environment that has only what Colab has preinstalled and the book needs,
-each file of it a link to the same file here; the library comes from a local git repository. What
-Colab lacks is small and comes from the package index, as it does there.
+each file of it a link to the same file here. The address stamped is one as on GitHub; git is told
+to take it from a local repository instead. What Colab lacks is small, and comes from the package
+index as it does there.
 """
 
 import json
@@ -20,6 +21,7 @@ from packaging.requirements import Requirement
 from tools.notebooks import EXERCISES, ROOT, listed
 from tools.stamp import stamp
 
+HOME = "https://github.com/somebody/a-fork"
 PREINSTALLED = ["torch", "numpy", "matplotlib", "babel", "ipykernel", "nbclient", "pip"]
 
 
@@ -39,11 +41,12 @@ def closure(names: list[str]) -> set[str]:
     return found
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Run a command as somebody who knows nothing of this repository."""
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """Run a command as somebody who knows nothing of this repository; return what it prints."""
+    hidden = re.compile("PYTHONPATH|PYTEST_.*")
+    clean = {key: value for key, value in os.environ.items() if not hidden.fullmatch(key)}
     clean |= {"IPYTHONDIR": str(cwd / ".ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    done = subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=cwd, env=clean | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -68,8 +71,8 @@ def colab(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> str:
-    """Commit the files as they are now to a new repository; return what pip calls it."""
+def repository(tmp_path: Path) -> Path:
+    """Commit the files as they are now to a new repository, and return its folder."""
     copied = tmp_path / "repository"
     listing = run("git", "ls-files", "-z", "-c", "-o", "--exclude-standard", cwd=ROOT)
     for file in listing.split("\0"):
@@ -80,7 +83,7 @@ def repository(tmp_path: Path) -> str:
     run("git", "init", "--quiet", cwd=copied)
     run("git", "add", ".", cwd=copied)
     run("git", *author, "commit", "--quiet", "--message=As it is", cwd=copied)
-    return f"git+{copied.as_uri()}@{run('git', 'rev-parse', 'HEAD', cwd=copied).strip()}"
+    return copied
 
 
 RUN_ALL = """
@@ -94,17 +97,25 @@ nbformat.write(notebook, "ran.ipynb")
 
 
 def test_an_exercise_installs_the_library_and_changes_nothing(
-    colab: Path, repository: str, tmp_path: Path
+    colab: Path, repository: Path, tmp_path: Path
 ) -> None:
     notebook = json.loads(listed(EXERCISES)[0].read_text(encoding="utf-8"))
+    commit = run("git", "rev-parse", "HEAD", cwd=repository).strip()
+    stamped = stamp(notebook, f"git+{HOME}@{commit}")
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "exercise.ipynb").write_text(json.dumps(stamp(notebook, repository)))
+    (empty / "exercise.ipynb").write_text(json.dumps(stamped))
     freeze = (colab, "-m", "pip", "freeze", "--all", "--disable-pip-version-check")
     before = set(run(*freeze, cwd=empty).splitlines())
     assert any(line.startswith("torch==") for line in before)
 
-    run(colab, "-c", RUN_ALL, cwd=empty)
+    run(
+        *(colab, "-c", RUN_ALL),
+        cwd=empty,
+        GIT_CONFIG_COUNT="1",
+        GIT_CONFIG_KEY_0=f"url.{repository.as_uri()}.insteadOf",
+        GIT_CONFIG_VALUE_0=HOME,
+    )
 
     after = set(run(*freeze, cwd=empty).splitlines())
     assert before - after == set(), "what was there must stay as it was"
@@ -112,7 +123,7 @@ def test_an_exercise_installs_the_library_and_changes_nothing(
     assert "attend" in added and not added & {"otter-grader", "jupyter-book"}
     cells = json.loads((empty / "ran.ipynb").read_text(encoding="utf-8"))["cells"]
     outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
-    errors = [one for cell in outputs[:2] for one in cell if one["output_type"] == "error"]
-    assert errors == [], "set-up and imports"
-    report = "".join("".join(one.get("text", "")) for one in outputs[-1])
-    assert "q1" in report and "points" in report, report
+    assert [output for output in outputs[0] if output["output_type"] == "error"] == [], "set-up"
+    assert [output for output in outputs[1] if output["output_type"] == "error"] == [], "imports"
+    report = "".join("".join(output.get("text", "")) for output in outputs[-1])
+    assert "q1" in report and "points" in report, outputs[-1]
