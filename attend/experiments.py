@@ -91,7 +91,7 @@ def reverse_alignment_accuracy(model: Seq2Seq, length: int = 12, num: int = 256)
 
 def date_vocabularies() -> tuple[Vocabulary, Vocabulary]:
     """The characters of written dates and of ISO dates."""
-    pairs = dates(20_000)
+    pairs = dates(8_000)
     return (
         Vocabulary(character for pair in pairs for character in pair.source),
         Vocabulary(character for pair in pairs for character in pair.target),
@@ -176,6 +176,14 @@ def bottleneck() -> dict[str, Any]:
     }
 
 
+def layers() -> dict[str, Any]:
+    """Chapter 1: one LSTM layer or two of about the same total size, on *dates*."""
+    return {
+        "one layer of 96": per_seed(dates_run, epochs=4, d_hidden=96),
+        "two layers of 60": per_seed(dates_run, epochs=4, d_hidden=60, num_layers=2),
+    }
+
+
 def attention_reverse() -> dict[str, Any]:
     """Chapter 2: accuracy against length on *reverse*, without and with attention."""
     return {name: per_seed(reverse_run, **options) for name, options in MODELS.items()}
@@ -204,7 +212,7 @@ def scores_dates() -> dict[str, Any]:
     return {**results, "bilinear, window of ±4": local}
 
 
-EXPERIMENTS = (bottleneck, attention_reverse, attention_dates, scores_dates)
+EXPERIMENTS = (bottleneck, layers, attention_reverse, attention_dates, scores_dates)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -55,10 +55,11 @@ def masked_softmax(
 
 def check_mask(mask: Tensor, scores: Tensor) -> None:
     """Raise a clear error unless `mask` is boolean and broadcasts to the shape of `scores`."""
-    if mask.dtype != torch.bool:
+    kind = mask.dtype if isinstance(mask, Tensor) else type(mask)
+    if kind != torch.bool:
         raise TypeError(
-            f"the mask must be boolean with True = may attend, got {mask.dtype}: "
-            "compare first, for example `mask = mask > 0`"
+            f"the mask must be a boolean tensor with True = may attend, got {kind}: "
+            "make one, for example `mask = torch.as_tensor(mask) > 0`"
         )
     try:
         fits = torch.broadcast_shapes(mask.shape, scores.shape) == scores.shape

@@ -4,7 +4,7 @@ Everything is batch first, the decoder's state included: `h` and `c` are `(batch
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -54,6 +54,10 @@ class LSTMCell(nn.Module):
         return o.sigmoid() * c.tanh(), c
 
 
+AttentionName = Literal["none", "bahdanau", "luong"]
+ATTENTIONS = get_args(AttentionName)
+
+
 @dataclass(frozen=True)
 class Seq2SeqConfig:
     """What an encoder-decoder is made of.
@@ -68,7 +72,9 @@ class Seq2SeqConfig:
         score: how queries and keys are compared.
         half_width: `D` of Luong's local-p window, in tokens; None looks everywhere.
         share_embedding: one embedding table for source and target (one vocabulary for both).
-        pad_id: the padding token.
+
+    Raises:
+        ValueError: for an unknown attention, or one embedding for two sizes of vocabulary.
     """
 
     src_vocab_size: int
@@ -77,11 +83,22 @@ class Seq2SeqConfig:
     d_hidden: int = 64
     num_layers: int = 2
     dropout: float = 0.1
-    attention: Literal["none", "bahdanau", "luong"] = "none"
+    attention: AttentionName = "none"
     score: ScoreName = "additive"
     half_width: int | None = None
     share_embedding: bool = False
-    pad_id: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse one embedding for two vocabularies of different sizes, and unknown names."""
+        if self.share_embedding and self.src_vocab_size != self.tgt_vocab_size:
+            raise ValueError(
+                "share_embedding needs one vocabulary for source and target, got sizes "
+                f"{self.src_vocab_size} and {self.tgt_vocab_size}"
+            )
+        if self.attention not in ATTENTIONS:
+            raise ValueError(
+                f"unknown attention {self.attention!r}: choose from {', '.join(ATTENTIONS)}"
+            )
 
 
 def lstm(config: Seq2SeqConfig, d_in: int) -> nn.LSTM:
@@ -262,35 +279,24 @@ class Seq2Seq(nn.Module):
     """An encoder-decoder: one network reads the source, another writes the target.
 
     Source: Sutskever et al. 2014; Cho et al. 2014.
-
-    Raises:
-        ValueError: if one embedding is to serve two vocabularies of different sizes.
     """
 
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__()
-        if config.share_embedding and config.src_vocab_size != config.tgt_vocab_size:
-            raise ValueError(
-                "share_embedding needs one vocabulary for source and target, got sizes "
-                f"{config.src_vocab_size} and {config.tgt_vocab_size}"
-            )
         self.config = config
         self.src_embedding = embedding(config.src_vocab_size, config.d_embed)
-        self.tgt_embedding = (
-            self.src_embedding
-            if config.share_embedding
-            else embedding(config.tgt_vocab_size, config.d_embed)
-        )
+        self.tgt_embedding = embedding(config.tgt_vocab_size, config.d_embed)
+        if config.share_embedding:
+            self.tgt_embedding = self.src_embedding
         self.encoder = Encoder(config)
-        self.decoder: Decoder | AttentionDecoder = DECODERS[config.attention](config)
+        self.decoder = DECODERS[config.attention](config)
         self.output = nn.Linear(config.d_hidden, config.tgt_vocab_size)
         self.dropout = nn.Dropout(config.dropout)
 
     def encode(self, src: Int[Tensor, "batch src"], src_lengths: Int[Tensor, " batch"]) -> State:
         """Read the source; return the state from which decoding starts."""
         mask = padding_mask(src_lengths, src.shape[1])[:, None]  # (batch, 1, src)
-        embedded = self.dropout(self.src_embedding(src))
-        memory, h, c = self.encoder(embedded, src_lengths)
+        memory, h, c = self.encoder(self.dropout(self.src_embedding(src)), src_lengths)
         return self.decoder.start(memory, mask, h, c)
 
     def decode(
@@ -300,19 +306,12 @@ class Seq2Seq(nn.Module):
         features, state = self.decoder(self.dropout(self.tgt_embedding(tokens)), state)
         return self.output(self.dropout(features)), state
 
-    def forward(
-        self,
-        src: Int[Tensor, "batch src"],
-        src_lengths: Int[Tensor, " batch"],
-        tgt_in: Int[Tensor, "batch tgt"],
-    ) -> Float[Tensor, "batch tgt vocab"]:
-        """Teacher forcing: logits of the next token after each given target token."""
+    def forward(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Tensor:
+        """Teacher forcing: `(batch, tgt, vocab)` logits of the next token after each given one."""
         logits, _ = self.decode(tgt_in, self.encode(src, src_lengths))
         return logits
 
-    def step(
-        self, tokens: Int[Tensor, " batch"], state: State
-    ) -> tuple[Float[Tensor, "batch vocab"], State]:
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """One step of decoding, as every search in `attend.decoding` expects it."""
         logits, state = self.decode(tokens[:, None], state)
         return logits[:, 0].log_softmax(dim=-1), state

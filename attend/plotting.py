@@ -1,0 +1,236 @@
+"""The book's figures: the only home of matplotlib.
+
+Every function draws into `ax`, or into a new figure, and returns the `Figure`. Attention is drawn
+with one colour map from 0 (white) to 1 (dark), queries as rows. Figures keep a white background,
+so that they read the same on a light and on a dark page.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor
+
+COLOR_MAP = "Blues"
+COLORS = ("#c2410c", "#1d4ed8", "#0f766e", "#7e22ce", "#4b5563", "#a16207")  # 5:1 or more on white
+MARKERS = "osD^vP"
+SPACE = "␣"
+
+
+def new_axes(ax: Axes | None, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
+    """Return `ax` with its figure, or make both, `width` by `height` inches."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # an axes that is drawn into stands in a figure
+    figure.set_facecolor("white")
+    return figure, ax
+
+
+def attention_map(
+    weights: Float[Tensor, "query key"],
+    keys: Sequence[str],
+    queries: Sequence[str],
+    gold: Bool[Tensor, "query key"] | None = None,
+    title: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw attention weights: one row a query (output), one column a key (input).
+
+    Args:
+        weights: `(query, key)`, between 0 and 1.
+        keys: a label for each column.
+        queries: a label for each row.
+        gold: which cells are right; each is framed.
+        title: what is shown.
+        ax: where to draw.
+
+    Raises:
+        ValueError: if the labels do not match the weights.
+    """
+    if weights.shape != (len(queries), len(keys)):
+        raise ValueError(
+            f"weights of shape {tuple(weights.shape)} need {weights.shape[0]} queries and "
+            f"{weights.shape[1]} keys, got {len(queries)} and {len(keys)}"
+        )
+    figure, ax = new_axes(ax, 1.9 + 0.27 * len(keys), 1.2 + 0.27 * len(queries))
+    image = ax.imshow(weights.detach().numpy(), cmap=COLOR_MAP, vmin=0, vmax=1, aspect="auto")
+    ax.set_xticks(range(len(keys)), [SPACE if key == " " else key for key in keys])
+    ax.set_yticks(range(len(queries)), queries)
+    ax.tick_params(length=0)
+    ax.set_xlabel("input (keys)")
+    ax.set_ylabel("output (queries)")
+    ax.set_title(title, fontsize="medium")
+    if gold is not None:
+        for row, column in gold.nonzero().tolist():
+            corner = (column - 0.5, row - 0.5)
+            ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=COLORS[0], linewidth=1.2))
+    figure.colorbar(image, ax=ax, label="attention weight", fraction=0.05, pad=0.02)
+    return figure
+
+
+def loss_curve(
+    losses: Mapping[str, Sequence[float]], window: int = 20, ax: Axes | None = None
+) -> Figure:
+    """Draw training losses over steps, each smoothed by a running mean.
+
+    Args:
+        losses: the loss of every step, in nats a token, by the name of the run.
+        window: steps in the running mean.
+        ax: where to draw.
+    """
+    figure, ax = new_axes(ax)
+    for (name, values), color in zip(losses.items(), COLORS, strict=False):
+        smooth = torch.tensor(values).unfold(0, min(window, len(values)), 1).mean(dim=-1)
+        first = len(values) - len(smooth)
+        ax.plot(range(first, len(values)), smooth.tolist(), color=color, label=name)
+    ax.set_xlabel("training step")
+    ax.set_ylabel(f"loss (nats a token, mean of {window})")
+    ax.set_ylim(bottom=0)
+    finish(ax)
+    return figure
+
+
+def length_curves(
+    lengths: Sequence[int],
+    accuracies: Mapping[str, Sequence[Sequence[float]]],
+    trained: tuple[int, int],
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw accuracy against length: a line through the mean of the seeds, a band over all of them.
+
+    Args:
+        lengths: where the accuracy was measured.
+        accuracies: for each model, one list of accuracies a seed.
+        trained: the shortest and longest length in training; the range is shaded.
+        ax: where to draw.
+    """
+    figure, ax = new_axes(ax)
+    ax.axvspan(*trained, color="#e5e7eb", label="lengths in training")
+    for i, (name, runs) in enumerate(accuracies.items()):
+        table = torch.tensor(runs)  # (seed, length)
+        color = COLORS[i % len(COLORS)]
+        ax.plot(
+            lengths,
+            table.mean(0).tolist(),
+            color=color,
+            marker=MARKERS[i % len(MARKERS)],
+            label=name,
+        )
+        low, high = table.amin(0).tolist(), table.amax(0).tolist()
+        ax.fill_between(lengths, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.set_xticks(lengths)
+    ax.set_xlabel("source length (tokens)")
+    ax.set_ylabel("token accuracy")
+    ax.set_ylim(0, 1.03)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    finish(ax)
+    return figure
+
+
+def curves(
+    x: Sequence[float],
+    ys: Mapping[str, Sequence[float]],
+    xlabel: str,
+    ylabel: str,
+    points: tuple[Sequence[float], Sequence[float], str] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw lines over a common x, and optionally points `(x, y, label)` among them."""
+    figure, ax = new_axes(ax)
+    for (name, y), color in zip(ys.items(), COLORS, strict=False):
+        ax.plot(x, y, color=color, label=name)
+    if points is not None:
+        ax.plot(points[0], points[1], "o", color="#111827", label=points[2])
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    finish(ax)
+    return figure
+
+
+def bars(
+    heights: Mapping[str, Sequence[float]],
+    labels: Sequence[str],
+    xlabel: str,
+    ylabel: str,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw groups of bars: one group a label, one colour a name."""
+    figure, ax = new_axes(ax)
+    width = 0.8 / len(heights)
+    for i, (name, values) in enumerate(heights.items()):
+        left = [j - 0.4 + (i + 0.5) * width for j in range(len(labels))]
+        ax.bar(left, list(values), width=width * 0.92, color=COLORS[i % len(COLORS)], label=name)
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    finish(ax)
+    return figure
+
+
+def finish(ax: Axes) -> None:
+    """Add the legend and a light grid, and drop the frame's top and right side."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize="small")
+    ax.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def panels(num: int, width: float = 4.0, height: float = 3.2) -> tuple[Figure, list[Any]]:
+    """Make `num` axes side by side, each `width` by `height` inches."""
+    figure, axes = plt.subplots(1, num, figsize=(width * num, height), layout="constrained")
+    figure.set_facecolor("white")
+    return figure, list(axes) if num > 1 else [axes]
+
+
+def encoder_decoder(
+    src: Sequence[str],
+    tgt: Sequence[str],
+    weights: Float[Tensor, "src"] | None = None,
+) -> Figure:
+    """Draw an encoder-decoder unrolled in time: the source on the left, the target on the right.
+
+    Args:
+        src: the source tokens.
+        tgt: the target tokens, EOS included; BOS is fed first.
+        weights: attention weights of the first target token over the source, drawn as lines.
+    """
+    places = list(range(len(src))) + [len(src) + 1 + i for i in range(len(tgt))]
+    figure, ax = new_axes(None, 0.72 * (len(places) + 1), 2.7)
+    fed = [*src, "<bos>", *tgt[:-1]]
+    for i, (x, token) in enumerate(zip(places, fed, strict=True)):
+        color = COLORS[1] if i < len(src) else COLORS[0]
+        ax.text(
+            x, 0, SPACE if token == " " else token, ha="center", va="center", family="monospace"
+        )
+        ax.annotate("", (x, 0.72), (x, 0.25), arrowprops={"arrowstyle": "->", "color": "#4b5563"})
+        ax.add_patch(Rectangle((x - 0.3, 0.72), 0.6, 0.56, facecolor=color, alpha=0.9))
+        if i:
+            style = {"arrowstyle": "->", "color": "#111827", "linewidth": 2 if i == len(src) else 1}
+            ax.annotate("", (x - 0.3, 1), (places[i - 1] + 0.3, 1), arrowprops=style)
+        if i >= len(src):
+            ax.annotate(
+                "", (x, 1.78), (x, 1.28), arrowprops={"arrowstyle": "->", "color": "#4b5563"}
+            )
+            ax.text(x, 2, tgt[i - len(src)], ha="center", va="center", family="monospace")
+    if weights is None:
+        ax.text(len(src), 1.42, "the state:\nall that passes", ha="center", fontsize="small")
+    else:
+        top = (places[len(src)] - 0.3, 1.28)
+        for x, weight in zip(places, weights.tolist(), strict=False):
+            line = {"arrowstyle": "-", "color": COLORS[2], "linewidth": 6 * weight, "alpha": 0.8}
+            curve = {**line, "connectionstyle": "arc3,rad=-0.25"}
+            ax.annotate("", top, (x, 1.28), arrowprops=curve)
+    ax.text((len(src) - 1) / 2, -0.45, "encoder", ha="center", color=COLORS[1])
+    ax.text(len(src) + (len(tgt) + 1) / 2, -0.45, "decoder", ha="center", color=COLORS[0])
+    ax.set_xlim(-0.6, places[-1] + 0.6)
+    ax.set_ylim(-0.65, 2.6 if weights is None else 3.2)
+    ax.axis("off")
+    return figure
