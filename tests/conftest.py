@@ -1,0 +1,21 @@
+"""Every test runs with the shapes of the package checked, and with one thread."""
+
+import sys
+
+import torch
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# The hook rewrites modules as they are imported: one that is already there stays unchecked.
+if "attend" in sys.modules:
+    raise RuntimeError(
+        "attend was imported before tests/conftest.py could have its shapes checked: "
+        "look for a pytest plug-in that imports it"
+    )
+install_import_hook("attend", "beartype.beartype")
+
+torch.set_num_threads(1)
+
+# The same examples in every run, on a machine of any speed.
+settings.register_profile("book", derandomize=True, database=None, deadline=None)
+settings.load_profile("book")
