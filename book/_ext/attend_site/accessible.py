@@ -1,0 +1,41 @@
+"""Mend what the theme and Sphinx write into a page that screen readers stumble over (axe's rules).
+
+The rest is mended in the templates: `sidebar-head.html` and `search-button-field.html`.
+"""
+
+import re
+from typing import Any
+
+from bs4 import BeautifulSoup
+from docutils import nodes
+from sphinx.application import Sphinx
+
+# A signature of several lines is a definition list without terms, within a term.
+SIGNATURE = re.compile(r"<dl>\n((?:<dd>.*?</dd>\n?)*)</dl>")
+# Roles of citations that ARIA 1.2 has deprecated, and a list whose items are no list items.
+CITATION_ROLE = re.compile(r' role="doc-biblioentry"|(?<=<div) role="list"(?= class="citation)')
+
+
+def mend(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Mend a page's body and its sidebar."""
+    if "body" in context:
+        body = CITATION_ROLE.sub("", context["body"])
+        context["body"] = SIGNATURE.sub(_plain_signature, body)
+    sidebar = context["generate_toctree_html"]
+    context["generate_toctree_html"] = lambda *args, **kwargs: _name_folds(sidebar(*args, **kwargs))
+
+
+def _plain_signature(match: re.Match[str]) -> str:
+    lines = match[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
+
+
+def _name_folds(toctree: object) -> str:
+    """Say of each fold in the sidebar what it folds: the pages below the link before it."""
+    soup = BeautifulSoup(str(toctree), "html.parser")
+    for summary in soup.find_all("summary"):
+        link = summary.parent.find_previous_sibling("a")
+        summary["aria-label"] = f"Pages below {link.get_text(strip=True)}"
+    return str(soup)

@@ -1,0 +1,82 @@
+"""Keep pages small: drop the style rules and the icons that no page of the site uses.
+
+The theme's style sheet holds all of Bootstrap and all of Font Awesome, 400 kB of which the book
+uses a sixth, and its icon fonts hold thousands of icons for our dozen.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import tinycss2
+from fontTools import subset
+from fontTools.ttLib import TTFont
+from sphinx.application import Sphinx
+
+UNUSED = ("**/*.map", "**/*.ttf", "**/*.woff2", "*.html", "scripts/fontawesome*", "locales")
+WORD = re.compile(r"[A-Za-z_][\w-]*")
+NAME = re.compile(r"[.#]([A-Za-z_](?:[\w-]|\\.)*)")
+FONT_SOURCE = re.compile(r"(?<=src:)url\([^)]*?(fa-[\w-]+)\.woff2\)[^;}]*")
+GLYPH = re.compile("[\ue000-\uf8ff]")  # the block of Unicode that icon fonts use
+
+
+def _keep(selector: str, words: set[str]) -> bool:
+    """Whether every class and id that a selector names occurs somewhere in the site."""
+    outside_not = re.sub(r":not\([^)]*\)", "", selector)
+    return all(name in words for name in NAME.findall(outside_not))
+
+
+def purge(css: str, words: set[str]) -> str:
+    """Drop the rules of a style sheet whose classes and ids are not among ``words``."""
+    out = []
+    for node in tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True):
+        if node.type == "qualified-rule":
+            selectors = _split(tinycss2.serialize(node.prelude))
+            kept = [s for s in selectors if _keep(s, words)]
+            if kept:
+                out.append(f"{','.join(kept)}{{{tinycss2.serialize(node.content)}}}")
+        elif node.type == "at-rule" and node.lower_at_keyword in ("media", "supports"):
+            inner = purge(tinycss2.serialize(node.content), words)
+            if inner:
+                out.append(f"@{node.at_keyword}{tinycss2.serialize(node.prelude)}{{{inner}}}")
+        else:
+            out.append(node.serialize())
+    return "".join(out)
+
+
+def _split(selectors: str) -> list[str]:
+    """Split a selector list at its commas, but not at those inside ``:is(…)``."""
+    parts, depth, start = [], 0, 0
+    for i, char in enumerate(selectors):
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            parts.append(selectors[start:i].strip())
+            start = i + 1
+    return [*parts, selectors[start:].strip()]
+
+
+def slim(app: Sphinx, exception: Exception | None) -> None:
+    """Purge every style sheet of the site, then cut the icon fonts to the icons still named."""
+    if exception:
+        return
+    static = Path(app.outdir, "_static")
+    sources = [*Path(app.outdir).rglob("*.html"), *static.rglob("*.js")]
+    words = {w for f in sources for w in WORD.findall(f.read_text(encoding="utf-8"))}
+    glyphs: set[str] = set()
+    for sheet in static.rglob("*.css"):
+        css = purge(sheet.read_text(encoding="utf-8"), words)
+        glyphs.update(GLYPH.findall(css))
+        sheet.write_text(
+            FONT_SOURCE.sub(r'url("../vendor/fontawesome/webfonts/\1.woff") format("woff")', css),
+            encoding="utf-8",
+        )
+    for path in (static / "vendor/fontawesome/webfonts").glob("*.ttf"):
+        font = TTFont(path)
+        cutter = subset.Subsetter()
+        cutter.populate(text="".join(glyphs))
+        cutter.subset(font)
+        font.flavor = "woff"
+        font.save(path.with_suffix(".woff"))
+    for unused in UNUSED:
+        for path in static.glob(unused):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
