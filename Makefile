@@ -11,7 +11,7 @@ BUILT := $(HTML)/.built
 
 # What the site is made from: when one of these is newer than the site, it is built again.
 SITE_SOURCES := _config.yml _toc.yml $(shell find README.md CONTRIBUTING.md book notebooks solutions \
-	exercises attend results -type f -not -path '*/__pycache__/*' 2>/dev/null)
+	exercises attend results tools -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help install book serve lab test check lint types library-tests tests outputs run \
@@ -43,7 +43,7 @@ book: $(BUILT) ## build the site, and say how to open it
 # A failed build is forgotten, so that the next one meets the same warnings again.
 $(BUILT): $(INSTALLED) $(SITE_SOURCES)
 	@echo "Building the site"
-	@$(VENV)/bin/jupyter-book build . --warningiserror --keep-going --quiet \
+	@$(VENV)/bin/jupyter-book build . --warningiserror --keep-going --quiet >/dev/null \
 		|| { rm -rf _build/.doctrees $(HTML); exit 1; }
 	@touch $@
 
