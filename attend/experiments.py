@@ -33,7 +33,7 @@ LENGTHS = (4, 8, 12, 16, 20, 24)
 MODELS: dict[str, dict[str, Any]] = {
     "none": {"d_hidden": 96},
     "bahdanau": {"d_hidden": 70, "attention": "bahdanau", "score": "additive"},
-    "luong": {"d_hidden": 72, "attention": "luong", "score": "bilinear"},
+    "luong": {"d_hidden": 75, "attention": "luong", "score": "dot"},
 }
 
 
@@ -66,7 +66,7 @@ def train_reverse(
     vocab = Vocabulary(LETTERS)
     pairs = reverse(steps * batch_size, 4, 12, seed=seed)
     encoded = [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
-    sizes = {"num_layers": 1, **options}
+    sizes = {"num_layers": 1, "dropout": 0.2, **options}
     model = Seq2Seq(Seq2SeqConfig(len(vocab), len(vocab), **sizes))
     return model, fit(model, batches(encoded, batch_size), lr=lr)
 

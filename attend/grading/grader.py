@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -197,13 +197,13 @@ def _random_state_kept() -> Iterator[None]:
 @contextlib.contextmanager
 def _output_capped(room: int) -> Iterator[None]:
     """Let through so many characters of output, lest an endless loop that prints fills the page."""
-    with contextlib.redirect_stdout(_Capped(sys.stdout, room)):
+    with contextlib.redirect_stdout(_Capped(room)):
         yield
 
 
 class _Capped(io.TextIOBase):
-    def __init__(self, target: TextIO, room: int) -> None:
-        self.target = target
+    def __init__(self, room: int) -> None:
+        self.target = sys.stdout
         self.room = room
 
     def write(self, text: str) -> int:
