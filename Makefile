@@ -97,8 +97,6 @@ sync: $(INSTALLED) ## write the package's code into the chapters' cells that sho
 	@$(PY) -m tools.sync
 
 results: $(INSTALLED) ## do a long run again and store its figures: make results NAME=…
-	@test -n "$(NAME)" || { echo "Say which: make results NAME=…; there are:" >&2; \
-		ls results/*.json >&2; exit 2; }
 	@$(PY) -m attend.experiments $(NAME)
 
 colab: $(INSTALLED) ## write copies that install themselves on Colab: make colab SLUG=owner/repository REV=commit
