@@ -38,8 +38,8 @@ def run_with_limit(function: Callable[[], object], seconds: float) -> None:
             wait = 0.1
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
     try:
+        watcher.start()  # in here, since a short time may be up before this returns
         function()
     finally:
         while True:  # the error may come here too; when this loop is left, it can come no more
