@@ -12,7 +12,8 @@ if "attend" in sys.modules:
         "attend was imported before tests/conftest.py could have its shapes checked: "
         "look for a pytest plug-in that imports it"
     )
-install_import_hook("attend", "beartype.beartype")
+# An int is good enough where a float is asked for, as everywhere in typed Python.
+install_import_hook("attend", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 torch.set_num_threads(1)
 
