@@ -86,9 +86,10 @@ def loss_curve(
         ax: where to draw.
     """
     figure, ax = new_axes(ax)
-    for (name, values), color in zip(losses.items(), COLORS, strict=False):
+    for i, (name, values) in enumerate(losses.items()):
         smooth = torch.tensor(values).unfold(0, min(window, len(values)), 1).mean(dim=-1)
         first = len(values) - len(smooth)
+        color = COLORS[i % len(COLORS)]
         ax.plot(range(first, len(values)), smooth.tolist(), color=color, label=name)
     ax.set_xlabel("training step")
     ax.set_ylabel(f"loss (nats a token, mean of {window})")
@@ -144,8 +145,8 @@ def curves(
 ) -> Figure:
     """Draw lines over a common x, and optionally points `(x, y, label)` among them."""
     figure, ax = new_axes(ax)
-    for (name, y), color in zip(ys.items(), COLORS, strict=False):
-        ax.plot(x, y, color=color, label=name)
+    for i, (name, y) in enumerate(ys.items()):
+        ax.plot(x, y, color=COLORS[i % len(COLORS)], label=name)
     if points is not None:
         ax.plot(points[0], points[1], "o", color="#111827", label=points[2])
     ax.set_xlabel(xlabel)
