@@ -24,6 +24,11 @@ def tiny() -> Seq2Seq:
     ).eval()
 
 
+@pytest.fixture(scope="module")
+def vocabularies() -> tuple[Vocabulary, Vocabulary]:
+    return experiments.date_vocabularies()
+
+
 def sizes(src_vocab_size: int, tgt_vocab_size: int) -> dict[str, int]:
     return {
         name: experiments.count_parameters(
@@ -33,16 +38,20 @@ def sizes(src_vocab_size: int, tgt_vocab_size: int) -> dict[str, int]:
     }
 
 
-def test_models_that_are_compared_have_nearly_one_size() -> None:
+def test_models_that_are_compared_have_nearly_one_size(
+    vocabularies: tuple[Vocabulary, Vocabulary],
+) -> None:
     letters = len(Vocabulary(LETTERS))
-    src, tgt = experiments.date_vocabularies()
+    src, tgt = vocabularies
     for counts in (sizes(letters, letters), sizes(len(src), len(tgt))):
         without = counts.pop("none")
         assert all(0.9 * without < count <= without for count in counts.values()), counts
 
 
-def test_the_vocabularies_know_every_test_date() -> None:
-    src, tgt = experiments.date_vocabularies()
+def test_the_vocabularies_know_every_test_date(
+    vocabularies: tuple[Vocabulary, Vocabulary],
+) -> None:
+    src, tgt = vocabularies
     pairs = dates(2_000, "test")
     batch = experiments.date_batch(src, tgt, pairs)
     assert ["".join(src.decode(row)) for row in batch.src.tolist()] == [p.source for p in pairs]
@@ -88,9 +97,12 @@ def test_alignment_on_reverse(
     assert experiments.reverse_alignment_accuracy(tiny, length=7, num=5) == accuracy
 
 
-def test_scores_on_dates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_on_dates(
+    vocabularies: tuple[Vocabulary, Vocabulary], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    src, tgt = experiments.date_vocabularies()
+    src, tgt = vocabularies
+    monkeypatch.setattr(experiments, "date_vocabularies", lambda: vocabularies)
     model = Seq2Seq(Seq2SeqConfig(len(src), len(tgt), d_hidden=5, attention="bahdanau")).eval()
     gold = date_alignment(dates(7, "test"), max(len(p.source) for p in dates(7, "test")))
     gold = torch.nn.functional.pad(gold.float(), (0, 0, 0, 1))  # a row for EOS

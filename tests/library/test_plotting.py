@@ -21,11 +21,13 @@ from attend.plotting import (
 
 @pytest.fixture(autouse=True)
 def drawn() -> Iterator[None]:
-    """Draw every figure, as a notebook does; glyphs that are missing warn, and so fail."""
+    """Draw every figure, as a notebook does; what warns, such as a missing glyph, fails."""
     yield
-    for number in plt.get_fignums():
-        plt.figure(number).canvas.draw()
-    plt.close("all")
+    try:
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+    finally:
+        plt.close("all")
 
 
 def names(figure: Figure) -> list[str]:
@@ -61,12 +63,12 @@ def test_every_run_is_drawn(name: str) -> None:
 
 def test_attention_map_has_queries_as_rows_and_runs_from_0_to_1() -> None:
     weights = torch.rand(3, 5, requires_grad=True)
-    figure = attention_map(weights, ["a", " ", "年", "b", "é"], ["x", "y", "z"], title="A map")
+    figure = attention_map(weights, ["a", " ", "ß", "b", "é"], ["x", "y", "z"], title="A map")
     ax, bar = figure.axes
     [image] = ax.images
     assert image.get_clim() == (0, 1)
     assert torch.equal(torch.tensor(image.get_array()), weights.detach())
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "␣", "年", "b", "é"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["a", "␣", "ß", "b", "é"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["x", "y", "z"]
     bottom, top = ax.get_ylim()
     assert top < bottom  # the first query stands at the top
@@ -101,7 +103,9 @@ def test_length_curves_draw_the_mean_and_shade_the_training_lengths() -> None:
     [line] = ax.lines
     assert line.get_xydata().tolist() == [[3, 0.5], [7, 0.75]]
     [shade] = ax.patches
-    assert shade.get_extents().transformed(ax.transData.inverted()).intervalx.tolist() == [3, 5]
+    assert shade.get_extents().transformed(
+        ax.transData.inverted()
+    ).intervalx.tolist() == pytest.approx([3, 5])
     [band] = ax.collections
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (0.25, 1.0)
