@@ -10,7 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.site.inspect_site import Home
 
@@ -69,5 +69,6 @@ def browser() -> Iterator[Browser]:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             args.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
         browser = playwright.chromium.launch(executable_path=debian, args=args)
+        expect.set_options(timeout=30_000)  # a busy machine is slow, and not wrong
         yield browser
         browser.close()

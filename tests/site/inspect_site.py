@@ -15,6 +15,19 @@ DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
 
+# axe takes seconds for the thousands of coloured words of a chapter's code. One of each colour will
+# do: a word whose class has been seen before on the same background becomes plain text.
+FORGET_REPEATED_TOKENS = """() => {
+    const seen = new Set();
+    for (const word of document.querySelectorAll(".highlight pre > span:not(:has(*))")) {
+        const background = getComputedStyle(word.closest("div.highlight")).backgroundColor;
+        const key = `${word.className} on ${background}`;
+        if (seen.has(key)) word.replaceWith(word.textContent);
+        seen.add(key);
+    }
+}"""
+
+
 @dataclass(frozen=True)
 class Home:
     """Where the site's files are: in a folder, and at an address that stands for it."""
@@ -97,6 +110,7 @@ def page_problems(browser: Browser, url: str, home: Home, axe: bool = True) -> l
     page.evaluate("window.MathJax?.startup?.promise")
     problems += [f"formula: {text}" for text in page.locator("[data-mjx-error]").all_inner_texts()]
     page.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    page.evaluate(FORGET_REPEATED_TOKENS)
     problems += axe_problems(page, "light") if axe else []
     page.emulate_media(color_scheme="dark")
     problems += axe_problems(page, "dark", *COLOUR_RULES) if axe else []
@@ -118,7 +132,7 @@ def axe_problems(page: Page, scheme: str, *rules: str) -> list[str]:
         options["runOnly"] = rules
     found = Axe().run(page, options=options).response["violations"]
     return [
-        f"axe, {scheme}: {violation['id']}: {node['html'][:200]}"
+        f"axe, {scheme}: {violation['id']}: {node['html'][:200]} {node['failureSummary']}"
         for violation in found
         for node in violation["nodes"]
     ]

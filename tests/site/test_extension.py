@@ -137,6 +137,13 @@ def test_purge_keeps_what_is_used_and_nothing_else() -> None:
     )
 
 
+def test_empty_corner_of_a_table_is_no_heading() -> None:
+    corner, heading = '<th class="head"><p></p></th>', '<th class="head"><p>loss</p></th>'
+    context = {"generate_toctree_html": None, "body": corner + heading}
+    accessible.mend(None, "page", "", context, None)
+    assert context["body"] == "<td></td>" + heading
+
+
 def test_folds_of_the_sidebar_have_names() -> None:
     sidebar = '<li><a href="a">API</a><details><summary><i></i></summary></details></li>'
     context = {"generate_toctree_html": lambda **options: sidebar}

@@ -47,9 +47,10 @@ def leave_out_mathjax(
 def describe(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """Give the page's first paragraph to search engines and social cards."""
+    """Give search engines and social cards the page's first paragraph, and cards their picture."""
     paragraphs = doctree.findall(nodes.paragraph) if doctree else ()
     text = next((p.astext() for p in paragraphs), SUBTITLE).replace("\n", " ")
+    context["card"] = app.config.html_baseurl and f"{app.config.html_baseurl}_static/card.png"
     context["page_description"] = text if len(text) <= 200 else text[:200].rsplit(" ", 1)[0] + " …"
 
 

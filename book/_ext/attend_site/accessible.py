@@ -15,6 +15,9 @@ SIGNATURE = re.compile(r"<dl>\n((?:<dd>.*?</dd>\n?)*)</dl>")
 # Roles of citations that ARIA 1.2 has deprecated, and a list whose items are no list items.
 CITATION_ROLE = re.compile(r' role="doc-biblioentry"|(?<=<div) role="list"(?= class="citation)')
 
+# The empty corner of a table with names down its left side is a cell, not a heading.
+EMPTY_HEADING = re.compile(r'<th class="head"><p></p></th>')
+
 
 def mend(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
@@ -22,6 +25,7 @@ def mend(
     """Mend a page's body and its sidebar."""
     if "body" in context:
         body = CITATION_ROLE.sub("", context["body"])
+        body = EMPTY_HEADING.sub("<td></td>", body)
         context["body"] = SIGNATURE.sub(_plain_signature, body)
     sidebar = context["generate_toctree_html"]
     context["generate_toctree_html"] = lambda *args, **kwargs: _name_folds(sidebar(*args, **kwargs))

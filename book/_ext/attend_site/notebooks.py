@@ -35,9 +35,9 @@ def add_run_bar(
     folder, _, name = page.partition("/")
     if folder not in ("notebooks", "solutions"):
         return
-    groups = [("This chapter" if folder == "notebooks" else "These solutions", page)]
+    groups = [("This chapter" if folder == "notebooks" else "Solved notebook", page)]
     if Path(app.srcdir, "exercises", f"{name}.ipynb").exists():
-        groups.append(("Exercises", f"exercises/{name}"))
+        groups.append(("Exercises to fill in", f"exercises/{name}"))
     items = []
     for label, notebook in groups:
         links = [("Download", f"../{notebook}.ipynb", " download")]
