@@ -55,7 +55,7 @@ def problems(notebook: NotebookNode, folder: str) -> list[str]:
         limit = LONGEST_RUN[folder]
         if len(times) != 1:
             found.append("needs one line `*Measured run time: about 0 s on two CPU cores.*`")
-        elif times[0] >= limit:
+        elif times[0] > limit:  # rounded up, so what shows 60 s took less
             found.append(f"takes {times[0]} s; the limit is {limit} s")
         run = [cell for cell in code if cell.source.strip()]
         if [cell.execution_count for cell in run] != list(range(1, len(run) + 1)):
@@ -144,7 +144,7 @@ def changed(change: str) -> NotebookNode:
         ("cells[0].source += '\\n```{note}'", "Colab shows raw: ```{note}"),
         ("cells[0].source += 'see {doc}`x`'", "Colab shows raw: {doc}`"),
         ("cells[0].source = '# Title'", "needs one line `*Measured run time"),
-        ("cells[0].source = cells[0].source.replace('10', '60')", "takes 60 s; the limit is 60"),
+        ("cells[0].source = cells[0].source.replace('10', '65')", "takes 65 s; the limit is 60"),
         ("cells[2].execution_count = None", "was not run once from top to bottom"),
         ("cells[3].execution_count = 5", "was not run once from top to bottom"),
         ("cells[2].metadata.mystnb.image.alt = 'A figure'", "cell 2 shows a picture without alt"),
