@@ -311,4 +311,4 @@ def test_dot_products_need_equal_sizes(name: ScoreName) -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_score() -> None:
     with pytest.raises(ValueError, match="unknown score 'cosine': choose from dot, scaled_dot, bi"):
-        Score("cosine", D_Q, D_K)  # type: ignore[arg-type]
+        Score("cosine", D_Q, D_K)
