@@ -5,9 +5,12 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from attend_site import accessible, notebooks, repository, slim
 from attend_site.repository import Repository
+from matplotlib.figure import Figure
+from PIL import Image
 
 FORK = Repository("someone/a-fork", "0123abc")
 KNOWN = ("ATTEND_SLUG", "ATTEND_REV", "GITHUB_REPOSITORY", "GITHUB_SHA")
@@ -149,3 +152,15 @@ def test_folds_of_the_sidebar_have_names() -> None:
     context = {"generate_toctree_html": lambda **options: sidebar}
     accessible.mend(None, "page", "", context, None)
     assert '<summary aria-label="Pages below API">' in context["generate_toctree_html"]()
+
+
+def test_figures_shrink_and_look_the_same(tmp_path: Path) -> None:
+    figure = tmp_path / "figure.png"
+    axes = Figure(figsize=(4, 3)).subplots()
+    axes.imshow([[i * j for i in range(20)] for j in range(20)])
+    axes.figure.savefig(figure)
+    before, size = np.asarray(Image.open(figure).convert("RGB"), dtype=int), figure.stat().st_size
+    slim.shrink(figure)
+    after = np.asarray(Image.open(figure).convert("RGB"), dtype=int)
+    assert abs(after - before).max() <= 24  # of 255
+    assert figure.stat().st_size < 0.7 * size

@@ -1,7 +1,7 @@
-"""Keep pages small: drop the style rules and the icons that no page of the site uses.
+"""Keep pages small: drop the style rules and icons that no page uses, and draw with 256 colours.
 
 The theme's style sheet holds all of Bootstrap and all of Font Awesome, 400 kB of which the book
-uses a sixth, and its icon fonts hold thousands of icons for our dozen.
+uses a quarter, and its icon fonts hold thousands of icons for our dozen.
 """
 
 import re
@@ -11,11 +11,12 @@ from pathlib import Path
 import tinycss2
 from fontTools import subset
 from fontTools.ttLib import TTFont
+from PIL import Image
 from sphinx.application import Sphinx
 
 UNUSED = ("**/*.map", "**/*.ttf", "**/*.woff2", "*.html", "scripts/fontawesome*", "locales")
-WORD = re.compile(r"[A-Za-z_][\w-]*")
-NAME = re.compile(r"[.#]([A-Za-z_](?:[\w-]|\\.)*)")
+WORD = re.compile(r"-?[A-Za-z_][\w-]*")
+NAME = re.compile(r"[.#](-?[A-Za-z_](?:[\w-]|\\.)*)")
 FONT_SOURCE = re.compile(r"(?<=src:)url\([^)]*?(fa-[\w-]+)\.woff2\)[^;}]*")
 GLYPH = re.compile("[\ue000-\uf8ff]")  # the block of Unicode that icon fonts use
 
@@ -55,10 +56,20 @@ def _split(selectors: str) -> list[str]:
     return [*parts, selectors[start:].strip()]
 
 
+def shrink(figure: Path) -> None:
+    """Store a figure with a palette: half the size, and no difference to the eye."""
+    with Image.open(figure) as image:
+        on_white = Image.new("RGB", image.size, "white")
+        on_white.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+    on_white.quantize(256, dither=Image.Dither.NONE).save(figure, optimize=True)
+
+
 def slim(app: Sphinx, exception: Exception | None) -> None:
-    """Purge every style sheet of the site, then cut the icon fonts to the icons still named."""
+    """Purge every style sheet, cut the icon fonts to the icons still named, shrink the figures."""
     if exception:
         return
+    for figure in Path(app.outdir, "_images").glob("*.png"):
+        shrink(figure)
     static = Path(app.outdir, "_static")
     sources = [*Path(app.outdir).rglob("*.html"), *static.rglob("*.js")]
     words = {w for f in sources for w in WORD.findall(f.read_text(encoding="utf-8"))}
