@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
 COLOR_MAP = "Blues"
@@ -130,7 +129,6 @@ def length_curves(
     ax.set_xlabel("source length (tokens)")
     ax.set_ylabel("token accuracy")
     ax.set_ylim(0, 1.03)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     finish(ax)
     return figure
 
@@ -176,8 +174,8 @@ def bars(
 
 
 def finish(ax: Axes) -> None:
-    """Add the legend and a light grid, and drop the frame's top and right side."""
-    if ax.get_legend_handles_labels()[0]:
+    """Add a legend and a light grid, and drop the frame's top and right side."""
+    if len(ax.get_legend_handles_labels()[0]) > 1:  # one thing needs no legend
         ax.legend(frameon=False, fontsize="small")
     ax.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     ax.set_axisbelow(True)
