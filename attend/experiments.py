@@ -11,6 +11,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def reverse_alignment_accuracy(model: Seq2Seq, length: int = 12, num: int = 256)
     return alignment_accuracy(weights, reverse_alignment(batch.src_lengths, *weights.shape[1:]))
 
 
+@cache
 def date_vocabularies() -> tuple[Vocabulary, Vocabulary]:
     """The characters of written dates and of ISO dates."""
     pairs = dates(8_000)

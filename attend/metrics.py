@@ -12,16 +12,27 @@ def token_accuracy(
 
     A prediction may be shorter or longer than the target: missing places are wrong, places after
     the target's end are not looked at.
+
+    Raises:
+        ValueError: if there is no real target token.
     """
     predicted = fit_length(predicted, tgt.shape[1], pad_id)
     real = tgt != pad_id
+    if not bool(real.any()):
+        raise ValueError("every target is padding: there is nothing to measure")
     return ((predicted == tgt) & real).sum().item() / int(real.sum())
 
 
 def exact_match(
     predicted: Int[Tensor, "batch length"], tgt: Int[Tensor, "batch tgt"], pad_id: int = 0
 ) -> float:
-    """The share of sequences that are right in every token, the end included."""
+    """The share of sequences that are right in every token, the end included.
+
+    Raises:
+        ValueError: if there is no sequence.
+    """
+    if not len(tgt):
+        raise ValueError("there are no sequences: there is nothing to measure")
     length = max(predicted.shape[1], tgt.shape[1])
     same = fit_length(predicted, length, pad_id) == fit_length(tgt, length, pad_id)
     return same.all(dim=1).double().mean().item()

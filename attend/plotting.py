@@ -2,7 +2,8 @@
 
 Every function draws into `ax`, or into a new figure, and returns the `Figure`. Attention is drawn
 with one colour map from 0 (white) to 1 (dark), queries as rows. Figures keep a white background,
-so that they read the same on a light and on a dark page.
+so that they read the same on a light and on a dark page. Chinese labels need a font that has them:
+the first one of `CHINESE_FONTS` that is installed is used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Bool, Float
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,6 +22,16 @@ COLOR_MAP = "Blues"
 COLORS = ("#c2410c", "#1d4ed8", "#0f766e", "#7e22ce", "#4b5563", "#a16207")  # 5:1 or more on white
 MARKERS = "osD^vP"
 SPACE = "␣"
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "WenQuanYi Zen Hei",
+)
+plt.rcParams["font.sans-serif"] += sorted(
+    set(CHINESE_FONTS) & set(font_manager.get_font_names()), key=CHINESE_FONTS.index
+)
 
 
 def new_axes(ax: Axes | None, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
@@ -206,9 +218,7 @@ def encoder_decoder(
     fed = [*src, "<bos>", *tgt[:-1]]
     for i, (x, token) in enumerate(zip(places, fed, strict=True)):
         color = COLORS[1] if i < len(src) else COLORS[0]
-        ax.text(
-            x, 0, SPACE if token == " " else token, ha="center", va="center", family="monospace"
-        )
+        ax.text(x, 0, SPACE if token == " " else token, ha="center", va="center", fontsize="large")
         ax.annotate("", (x, 0.72), (x, 0.25), arrowprops={"arrowstyle": "->", "color": "#4b5563"})
         ax.add_patch(Rectangle((x - 0.3, 0.72), 0.6, 0.56, facecolor=color, alpha=0.9))
         if i:
@@ -218,7 +228,7 @@ def encoder_decoder(
             ax.annotate(
                 "", (x, 1.78), (x, 1.28), arrowprops={"arrowstyle": "->", "color": "#4b5563"}
             )
-            ax.text(x, 2, tgt[i - len(src)], ha="center", va="center", family="monospace")
+            ax.text(x, 2, tgt[i - len(src)], ha="center", va="center", fontsize="large")
     if weights is None:
         ax.text(len(src), 1.42, "the state:\nall that passes", ha="center", fontsize="small")
     else:

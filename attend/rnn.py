@@ -70,11 +70,12 @@ class Seq2SeqConfig:
         dropout: share of embedded and hidden units dropped in training.
         attention: how the decoder looks back, if at all.
         score: how queries and keys are compared.
-        half_width: `D` of Luong's local-p window, in tokens; None looks everywhere.
+        half_width: `D` of Luong's local-p window, in tokens, at least 1; None looks everywhere.
         share_embedding: one embedding table for source and target (one vocabulary for both).
 
     Raises:
-        ValueError: for an unknown attention, or one embedding for two sizes of vocabulary.
+        ValueError: for an unknown attention, one embedding for two sizes of vocabulary, or a
+            window without Luong's attention.
     """
 
     src_vocab_size: int
@@ -89,7 +90,7 @@ class Seq2SeqConfig:
     share_embedding: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse one embedding for two vocabularies of different sizes, and unknown names."""
+        """Refuse what does not go together."""
         if self.share_embedding and self.src_vocab_size != self.tgt_vocab_size:
             raise ValueError(
                 "share_embedding needs one vocabulary for source and target, got sizes "
@@ -99,6 +100,8 @@ class Seq2SeqConfig:
             raise ValueError(
                 f"unknown attention {self.attention!r}: choose from {', '.join(ATTENTIONS)}"
             )
+        if self.half_width is not None and self.attention != "luong":
+            raise ValueError(f"half_width is for attention='luong', not {self.attention!r}")
 
 
 def lstm(config: Seq2SeqConfig, d_in: int) -> nn.LSTM:
@@ -185,10 +188,10 @@ class AttentionDecoder(nn.Module):
         """Move every LSTM layer one step; return the top layer's output and the new state."""
         h, c = [], []
         for layer, cell in enumerate(self.cells):
-            new_h, new_c = cell(x, (state["h"][:, layer], state["c"][:, layer]))
-            h.append(new_h)
+            x = self.dropout(x) if layer else x  # between the layers, as in `nn.LSTM`
+            x, new_c = cell(x, (state["h"][:, layer], state["c"][:, layer]))
+            h.append(x)
             c.append(new_c)
-            x = self.dropout(new_h)
         return x, {**state, "h": torch.stack(h, dim=1), "c": torch.stack(c, dim=1)}
 
     def read(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -295,6 +298,8 @@ class Seq2Seq(nn.Module):
 
     def encode(self, src: Int[Tensor, "batch src"], src_lengths: Int[Tensor, " batch"]) -> State:
         """Read the source; return the state from which decoding starts."""
+        if not bool((src_lengths > 0).all()):
+            raise ValueError("a source is empty: drop it, or give it at least one token")
         mask = padding_mask(src_lengths, src.shape[1])[:, None]  # (batch, 1, src)
         memory, h, c = self.encoder(self.dropout(self.src_embedding(src)), src_lengths)
         return self.decoder.start(memory, mask, h, c)
