@@ -60,3 +60,10 @@ def test_alignment_accuracy_needs_equal_shapes() -> None:
 def test_alignment_accuracy_needs_a_gold_input() -> None:
     with pytest.raises(ValueError, match="no output has a gold input: is the alignment empty"):
         alignment_accuracy(torch.rand(2, 3, 5), torch.zeros(2, 3, 5).bool())
+
+
+def test_measures_of_nothing() -> None:
+    with pytest.raises(ValueError, match="every target is padding"):
+        token_accuracy(GUESS, torch.zeros_like(TGT))
+    with pytest.raises(ValueError, match="there are no sequences"):
+        exact_match(GUESS[:0], TGT[:0])

@@ -367,3 +367,24 @@ def test_initial_weights(
     positions = torch.linspace(0, 1, len(weights), dtype=torch.float64)
     assert (weights * positions).sum().item() == pytest.approx(total, abs=1e-6)
     assert model.output.bias[-1].item() == pytest.approx(last, abs=1e-6)
+
+
+def test_a_window_is_for_luong() -> None:
+    with pytest.raises(ValueError, match="half_width is for attention='luong', not 'bahdanau'"):
+        Seq2SeqConfig(13, 11, attention="bahdanau", half_width=2)
+
+
+def test_an_empty_source_is_named() -> None:
+    model = Seq2Seq(Seq2SeqConfig(13, 11, d_hidden=5))
+    with pytest.raises(ValueError, match="a source is empty: drop it"):
+        model.encode(torch.ones(2, 3, dtype=torch.long), torch.tensor([3, 0]))
+
+
+def test_dropout_is_between_decoder_layers_only() -> None:
+    config = Seq2SeqConfig(13, 11, d_hidden=5, num_layers=1, dropout=0.9, attention="luong")
+    decoder = Seq2Seq(config).train().decoder
+    state = decoder.start(
+        torch.rand(2, 3, 5), torch.ones(2, 1, 3).bool(), torch.rand(2, 1, 5), torch.rand(2, 1, 5)
+    )
+    embedded = torch.rand(2, 7, 32)
+    assert torch.equal(decoder(embedded, state)[0], decoder(embedded, state)[0])
