@@ -19,6 +19,8 @@ from attend.masks import padding_mask
 class LSTMCell(nn.Module):
     """One step of a long short-term memory, from its equations.
 
+    ::
+
         i, f, o = σ(W x + U h + b)        input, forget and output gate
         g       = tanh(W x + U h + b)     what could be written
         c'      = f · c + i · g           keep some, write some
@@ -63,7 +65,8 @@ class Seq2SeqConfig:
     """What an encoder-decoder is made of.
 
     Attributes:
-        src_vocab_size, tgt_vocab_size: number of tokens on each side.
+        src_vocab_size: number of source tokens.
+        tgt_vocab_size: number of target tokens.
         d_embed: size of a token's embedding.
         d_hidden: size of each LSTM layer, encoder and decoder alike.
         num_layers: LSTM layers, encoder and decoder alike.

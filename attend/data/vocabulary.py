@@ -14,7 +14,9 @@ class Vocabulary:
             token is an error.
 
     Attributes:
-        pad_id, bos_id, eos_id: 0, 1 and 2.
+        pad_id: 0.
+        bos_id: 1.
+        eos_id: 2.
         unk_id: 3, or None without `unknown`.
     """
 
