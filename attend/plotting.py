@@ -181,14 +181,15 @@ def bars(
     ax.set_xticks(range(len(labels)), labels)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-    finish(ax)
+    ax.margins(y=0.15 if len(heights) > 1 else 0.05)  # room for the legend above the bars
+    finish(ax, columns=len(heights))
     return figure
 
 
-def finish(ax: Axes) -> None:
+def finish(ax: Axes, columns: int = 1) -> None:
     """Add a legend and a light grid, and drop the frame's top and right side."""
     if len(ax.get_legend_handles_labels()[0]) > 1:  # one thing needs no legend
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(frameon=False, fontsize="small", ncols=columns)
     ax.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
@@ -240,6 +241,6 @@ def encoder_decoder(
     ax.text((len(src) - 1) / 2, -0.45, "encoder", ha="center", color=COLORS[1])
     ax.text(len(src) + (len(tgt) + 1) / 2, -0.45, "decoder", ha="center", color=COLORS[0])
     ax.set_xlim(-0.6, places[-1] + 0.6)
-    ax.set_ylim(-0.65, 2.6 if weights is None else 3.2)
+    ax.set_ylim(-0.65, 2.3)
     ax.axis("off")
     return figure
