@@ -4,6 +4,7 @@ The theme's style sheet holds all of Bootstrap and all of Font Awesome, 400 kB o
 uses a quarter, and its icon fonts hold thousands of icons for our dozen.
 """
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ from fontTools import subset
 from fontTools.ttLib import TTFont
 from PIL import Image
 from sphinx.application import Sphinx
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table it prunes
 
 UNUSED = ("**/*.map", "**/*.ttf", "**/*.woff2", "*.html", "scripts/fontawesome*", "locales")
 WORD = re.compile(r"-?[A-Za-z_][\w-]*")
