@@ -60,12 +60,17 @@ def forced_weights(model: Seq2Seq, batch: Batch) -> Tensor:
 
 
 def train_reverse(
-    seed: int, steps: int = 600, batch_size: int = 64, lr: float = 8e-3, **options: Any
+    seed: int,
+    steps: int = 600,
+    longest: int = 12,
+    batch_size: int = 64,
+    lr: float = 8e-3,
+    **options: Any,
 ) -> tuple[Seq2Seq, list[float]]:
-    """Train on fresh strings of 4 to 12 letters; options go to `Seq2SeqConfig`."""
+    """Train on fresh strings of 4 to `longest` letters; options go to `Seq2SeqConfig`."""
     reproducible(seed)
     vocab = Vocabulary(LETTERS)
-    pairs = reverse(steps * batch_size, 4, 12, seed=seed)
+    pairs = reverse(steps * batch_size, 4, longest, seed=seed)
     encoded = [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
     sizes = {"num_layers": 1, "dropout": 0.2, **options}
     model = Seq2Seq(Seq2SeqConfig(len(vocab), len(vocab), **sizes))
@@ -155,9 +160,9 @@ def per_seed(run: Callable[..., dict[str, Any]], **options: Any) -> dict[str, li
     return {key: [measures[key] for measures in runs] for key in runs[0]}
 
 
-def reverse_run(seed: int, steps: int = 600, **options: Any) -> dict[str, Any]:
+def reverse_run(seed: int, steps: int = 600, longest: int = 12, **options: Any) -> dict[str, Any]:
     """Train and measure one model on *reverse*."""
-    model, losses = train_reverse(seed, steps, **options)
+    model, losses = train_reverse(seed, steps, longest, **options)
     result = {
         "accuracy": length_curve(model),
         "loss": sum(losses[-50:]) / 50,
@@ -165,7 +170,7 @@ def reverse_run(seed: int, steps: int = 600, **options: Any) -> dict[str, Any]:
     }
     if model.config.attention != "none":
         result["alignment_accuracy"] = reverse_alignment_accuracy(model)
-    print(seed, steps, options, result, flush=True)
+    print(seed, steps, longest, options, result, flush=True)
     return result
 
 
@@ -174,7 +179,8 @@ def bottleneck() -> dict[str, Any]:
     return {
         "96 units": per_seed(reverse_run, d_hidden=96),
         "192 units": per_seed(reverse_run, d_hidden=192),
-        "96 units, twice as long": per_seed(reverse_run, steps=1_200, d_hidden=96),
+        "96 units, twice the steps": per_seed(reverse_run, steps=1_200, d_hidden=96),
+        "96 units, lengths 4 to 24": per_seed(reverse_run, longest=24, d_hidden=96),
     }
 
 
@@ -187,8 +193,15 @@ def layers() -> dict[str, Any]:
 
 
 def attention_reverse() -> dict[str, Any]:
-    """Chapter 2: accuracy against length on *reverse*, without and with attention."""
-    return {name: per_seed(reverse_run, **options) for name, options in MODELS.items()}
+    """Chapter 2: accuracy against length on *reverse*, without and with attention.
+
+    Once with chapter 1's lengths in training, 4 to 12, and once with all the lengths of the test.
+    """
+    return {
+        f"{name}, lengths 4 to {longest}": per_seed(reverse_run, longest=longest, **options)
+        for longest in (12, 24)
+        for name, options in MODELS.items()
+    }
 
 
 def dates_run(seed: int, epochs: int = 2, **options: Any) -> dict[str, Any]:
