@@ -82,14 +82,14 @@ def length_curve(model: Seq2Seq, num: int = 256) -> list[float]:
     vocab = Vocabulary(LETTERS)
     accuracies = []
     for length in LENGTHS:
-        batch = reverse_batch(vocab, reverse(num, length, length, seed=1_000_000 + length))
+        batch = reverse_batch(vocab, reverse(num, length, length, "test"))
         accuracies.append(token_accuracy(decode(model, batch).tokens, batch.tgt[:, 1:]))
     return accuracies
 
 
 def reverse_alignment_accuracy(model: Seq2Seq, length: int = 12, num: int = 256) -> float:
     """How often the largest weight falls on the letter to copy, at one length."""
-    pairs = reverse(num, length, length, seed=1_000_000 + length)
+    pairs = reverse(num, length, length, "test")
     batch = reverse_batch(Vocabulary(LETTERS), pairs)
     weights = forced_weights(model, batch)
     return alignment_accuracy(weights, reverse_alignment(batch.src_lengths, *weights.shape[1:]))

@@ -4,6 +4,8 @@ Nothing can be guessed, so every letter of the source has to get through to the 
 `i` of a source of length `n` copies input `n - 1 - i`: the gold alignment.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -11,28 +13,42 @@ from torch import Tensor
 LETTERS = "abcdefghijklmnopqrst"
 
 
-def reverse(num: int, min_length: int, max_length: int, seed: int = 0) -> list[tuple[str, str]]:
+def reverse(
+    num: int,
+    min_length: int,
+    max_length: int,
+    split: Literal["train", "test"] = "train",
+    seed: int = 0,
+) -> list[tuple[str, str]]:
     """Draw `(source, target)` pairs with lengths spread evenly over a range.
+
+    Every string belongs to one split by what it says: number the letters from 0, add them up, and
+    if the sum ends in 0 it is a test string. So no model ever trains on a string it is tested on.
 
     Args:
         num: how many pairs.
         min_length: the shortest source.
         max_length: the longest source.
+        split: `"train"` or `"test"`.
         seed: the same seed gives the same pairs on every machine.
 
     Raises:
-        ValueError: if the range of lengths is empty or starts below 1.
+        ValueError: for an unknown split, or if the range of lengths is empty or starts below 1.
     """
     if not 1 <= min_length <= max_length:
         raise ValueError(f"need 1 <= min_length <= max_length, got {min_length} and {max_length}")
+    if split not in ("train", "test"):
+        raise ValueError(f'split must be "train" or "test", got {split!r}')
     generator = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(min_length, max_length + 1, (num,), generator=generator)
-    letters = torch.randint(len(LETTERS), (num, max_length), generator=generator)
-    sources = [
-        "".join(LETTERS[i] for i in row[:length])
-        for row, length in zip(letters.tolist(), lengths.tolist(), strict=True)
-    ]
-    return [(source, source[::-1]) for source in sources]
+    pairs: list[tuple[str, str]] = []
+    while len(pairs) < num:
+        lengths = torch.randint(min_length, max_length + 1, (num,), generator=generator)
+        letters = torch.randint(len(LETTERS), (num, max_length), generator=generator)
+        for row, length in zip(letters.tolist(), lengths.tolist(), strict=True):
+            if (sum(row[:length]) % 10 == 0) == (split == "test"):
+                source = "".join(LETTERS[i] for i in row[:length])
+                pairs.append((source, source[::-1]))
+    return pairs[:num]
 
 
 def reverse_alignment(

@@ -33,7 +33,7 @@ def checksum(pairs: Iterable[tuple[str, ...]]) -> str:
 
 @given(st.integers(1, 7), st.integers(0, 6), st.integers(0, 97))
 def test_reverse_and_its_alignment(min_length: int, more: int, seed: int) -> None:
-    pairs = reverse(5, min_length, min_length + more, seed)
+    pairs = reverse(5, min_length, min_length + more, seed=seed)
     assert len(pairs) == 5
     lengths = torch.tensor([len(source) for source, _ in pairs])
     gold = reverse_alignment(lengths, 14, 13)
@@ -58,6 +58,18 @@ def test_reverse_is_the_same_for_ever() -> None:
     """Stored outputs depend on these strings."""
     assert checksum(reverse(500, 4, 12)) == "0af54d2641b8929b"
     assert reverse(500, 4, 12, seed=1) != reverse(500, 4, 12)
+
+
+def test_no_string_is_trained_and_tested_on() -> None:
+    train, test = (
+        {source for source, _ in reverse(2_000, 1, 3, split)} for split in ("train", "test")
+    )
+    assert train and test and not train & test
+
+
+def test_reverse_knows_two_splits() -> None:
+    with pytest.raises(ValueError, match='split must be "train" or "test", got \'dev\''):
+        reverse(5, 4, 12, "dev")
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (5, 3)])
