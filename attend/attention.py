@@ -52,7 +52,7 @@ def scaled_dot_scores(q: Query, k: Key) -> Scores:
 
 
 def bilinear_scores(q: Query, k: Key, w: Float[Tensor, "d_q d_k"]) -> Scores:
-    """Score by `qᵀ W k`: an inner product after a learned change of basis.
+    """Score by `qᵀ W k`: an inner product after a learned linear map; it allows `d_q != d_k`.
 
     Source: Luong et al. 2015, equation 8 (general).
     """

@@ -21,12 +21,15 @@ class LSTMCell(nn.Module):
 
     ::
 
-        i, f, o = σ(W x + U h + b)        input, forget and output gate
-        g       = tanh(W x + U h + b)     what could be written
-        c'      = f · c + i · g           keep some, write some
-        h'      = o · tanh(c')            show some
+        f = σ(W_f x + U_f h + b_f)        forget gate: how much of c to keep
+        i = σ(W_i x + U_i h + b_i)        input gate: how much to write
+        g = tanh(W_g x + U_g h + b_g)     candidate: what to write
+        o = σ(W_o x + U_o h + b_o)        output gate: how much of c to show
+        c' = f · c + i · g
+        h' = o · tanh(c')
 
-    The parameters have the names, shapes and order (i, f, g, o) of `nn.LSTMCell`.
+    The parameters have the names and shapes of `nn.LSTMCell`, which stacks the four matrices in
+    the order i, f, g, o and has two biases, of which only the sum matters.
 
     Args:
         d_in: size of the input.
@@ -205,7 +208,9 @@ class AttentionDecoder(nn.Module):
 class BahdanauDecoder(AttentionDecoder):
     """Look first, then move: the previous state asks, the context is part of the input.
 
-    Source: Bahdanau et al. 2015, section 3.1; the maxout layer before the output is a tanh here.
+    Source: Bahdanau et al. 2015, section 3.1. There the encoder reads in both directions, the cells
+    are gated units, and a maxout layer stands before the output; here the encoder reads forward,
+    the cells are LSTMs, and that layer is a tanh, as in the other decoders.
     """
 
     def __init__(self, config: Seq2SeqConfig) -> None:

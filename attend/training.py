@@ -41,13 +41,13 @@ def sequence_cross_entropy(
 
 
 def clip_by_global_norm(parameters: Iterable[Tensor], max_norm: float) -> Float[Tensor, ""]:
-    """Scale all gradients, in place, by `c / max(‖g‖, c)`: their joint norm is then at most `c`.
+    """Scale all gradients, in place, by `m / max(‖g‖, m)`: their joint norm is then at most `m`.
 
     The norm is taken over all gradients as one long vector, so its direction stays.
 
     Args:
         parameters: parameters; those without a gradient are passed over.
-        max_norm: the bound `c`.
+        max_norm: the bound `m`.
 
     Returns:
         The norm before clipping.
