@@ -1,8 +1,13 @@
 """How good is an output? Every measure ignores padding."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from attend.data.batching import Batch
+from attend.training import sequence_cross_entropy
 
 
 def token_accuracy(
@@ -65,3 +70,53 @@ def alignment_accuracy(
         raise ValueError("no output has a gold input: is the alignment empty?")
     hit = gold.gather(-1, weights.argmax(dim=-1, keepdim=True)).squeeze(-1)
     return hit[counted].double().mean().item()
+
+
+@torch.no_grad()
+def perplexity(model: nn.Module, batches: Iterable[Batch], pad_id: int = 0) -> float:
+    """How many tokens, equally likely, a model is as unsure between: exp of its mean loss.
+
+    The mean is over all real target tokens, the end included, of all batches, so it does not
+    depend on how the pairs are cut into batches. The model hears the true prefix each time.
+
+    Args:
+        model: called as `model(src, src_lengths, tgt_in)`, returns logits; in eval mode.
+        batches: the batches to measure on.
+        pad_id: the padding token, which is not counted.
+
+    Raises:
+        ValueError: if the model is in training mode, or there is no real target token.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, where dropout adds loss: call eval()")
+    nats, count = 0.0, 0
+    for src, src_lengths, tgt, _ in batches:
+        logits = model(src, src_lengths, tgt[:, :-1])
+        real = int((tgt[:, 1:] != pad_id).sum())
+        nats += sequence_cross_entropy(logits, tgt[:, 1:], pad_id).item() * real
+        count += real
+    if not count:
+        raise ValueError("there are no batches: there is nothing to measure")
+    return torch.tensor(nats / count, dtype=torch.float64).exp().item()
+
+
+def distinct_n(sequences: Sequence[Sequence[str]], n: int) -> float:
+    """Different n-grams as a share of all n-grams of all sequences: how varied they are.
+
+    1 if no n-gram comes twice. It falls as the sequences grow in number, so compare equal numbers.
+
+    Args:
+        sequences: tokens of each sequence. Those shorter than `n` have no n-gram.
+        n: tokens in an n-gram.
+
+    Raises:
+        ValueError: if `n` is not positive, or no sequence has `n` tokens.
+
+    Source: Li et al. 2016, section 5.3.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    ngrams = [tuple(tokens[i : i + n]) for tokens in sequences for i in range(len(tokens) - n + 1)]
+    if not ngrams:
+        raise ValueError(f"no sequence has {n} tokens: there is nothing to measure")
+    return len(set(ngrams)) / len(ngrams)

@@ -91,3 +91,40 @@ def batches(
         for start in range(0, len(order), batch_size):
             result.append(make_batch([pairs[i] for i in order[start : start + batch_size]]))
     return result
+
+
+def bucketed_batches(
+    pairs: Sequence[Pair],
+    batch_size: int,
+    generator: torch.Generator | None = None,
+    bucket: int = 8,
+) -> list[Batch]:
+    """Cut the pairs, once through, into batches of similar length, so that little is padding.
+
+    The pairs are shuffled and cut into chunks of `bucket` batches; each chunk is sorted by length
+    and cut into batches; the batches are shuffled.
+
+    Args:
+        pairs: `(source ids, target ids)`.
+        batch_size: pairs in a batch; one may be smaller.
+        generator: decides the order; the global one if None.
+        bucket: batches in a chunk: more leave less padding and less chance.
+
+    Raises:
+        ValueError: if there is no pair, or `batch_size` or `bucket` is not positive.
+    """
+    if not pairs:
+        raise ValueError("there are no pairs to make batches of: is the data empty?")
+    if batch_size < 1 or bucket < 1:
+        raise ValueError(
+            f"batch_size and bucket must be at least 1, got batch_size={batch_size} and "
+            f"bucket={bucket}"
+        )
+    order = torch.randperm(len(pairs), generator=generator).tolist()
+    made = []
+    for start in range(0, len(order), batch_size * bucket):
+        chunk = [pairs[i] for i in order[start : start + batch_size * bucket]]
+        chunk.sort(key=lambda pair: (len(pair[0]), len(pair[1])))
+        for first in range(0, len(chunk), batch_size):
+            made.append(make_batch(chunk[first : first + batch_size]))
+    return [made[i] for i in torch.randperm(len(made), generator=generator).tolist()]

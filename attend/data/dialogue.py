@@ -1,0 +1,128 @@
+"""The task *dialogue*: a remark, and what a person answers.
+
+`small_talk.tsv` beside this file was written for this book and has the book's licence, CC BY 4.0.
+The one who answers is always Robin, who works in a bookshop by the sea.
+"""
+
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Split = Literal["train", "valid", "test"]
+
+SMALL_TALK = Path(__file__).with_name("small_talk.tsv")
+CHINESE = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+LETTER = rf"[^\W_{CHINESE}]"
+TOKEN = re.compile(rf"[{CHINESE}]|{LETTER}+(?:'{LETTER}+)*|\S")
+PEOPLE = {"anna", "nora", "pepper", "robin", "sam", "tom"}
+DAYS = {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
+NAMES = PEOPLE | DAYS | {"english", "french", "october"}
+
+
+class Exchange(NamedTuple):
+    """What one person says, and what the other answers."""
+
+    prompt: str
+    reply: str
+
+
+def tokenize(text: str) -> list[str]:
+    """Cut a text into words, in lower case, and punctuation marks.
+
+    A word keeps the apostrophes inside it (`don't`). Every other mark is a token of its own, and
+    so is every Chinese character.
+    """
+    text = unicodedata.normalize("NFC", text.lower()).replace("\u2019", "'")
+    return TOKEN.findall(text)
+
+
+def detokenize(tokens: Iterable[str]) -> str:
+    """Write tokens as a person would: capitals, and no space before punctuation.
+
+    A capital is written where a sentence starts, for `i`, and for the names in `NAMES`.
+    """
+    text, glued, starts, quoted = "", True, True, False
+    for token in tokens:
+        if token == '"':
+            closes, opens, quoted = quoted, not quoted, not quoted
+        else:
+            closes, opens = token in ".,;:!?)]}%-'…", token in "([{$#-"
+        wide = unicodedata.east_asian_width(token[0]) in "WF"
+        gap = not (glued or closes or wide)
+        capital = starts or token in NAMES or re.fullmatch("i('.*)?", token)
+        text += " " * gap + (token[0].upper() + token[1:] if capital else token)
+        glued = opens or wide
+        starts = token in ".!?" or (starts and not token[0].isalnum())
+    return text
+
+
+def dialogue(split: Split, source: str = "small-talk") -> list[Exchange]:
+    """Return the exchanges of one split, in the order of the source.
+
+    A prompt belongs to one split by what it says: the CRC-32 of its words modulo 10 is 0 for the
+    test split, 1 for validation. Case and punctuation make no difference, and all the replies to
+    a prompt are in one split, so no model is ever tested on a prompt that it was trained on.
+
+    Args:
+        split: `"train"`, `"valid"` or `"test"`.
+        source: `"small-talk"`, or the path of a file with one exchange a line: prompt, tab, reply.
+
+    Raises:
+        FileNotFoundError: if `source` is neither a known name nor a file.
+        ValueError: for an unknown split, a file that is empty or not in this form, or a split
+            without an exchange.
+    """
+    if split not in ("train", "valid", "test"):
+        raise ValueError(f'split must be "train", "valid" or "test", got {split!r}')
+    exchanges = read_exchanges(SMALL_TALK if source == "small-talk" else Path(source))
+    chosen = [exchange for exchange in exchanges if split_of(exchange.prompt) == split]
+    if not chosen:
+        raise ValueError(
+            f"none of the {len(exchanges)} exchanges of {source} is in the {split} split, where a "
+            "tenth of all prompts go by chance: add exchanges"
+        )
+    return chosen
+
+
+def split_of(prompt: str) -> Split:
+    """Say which split a prompt belongs to: by its words, whatever their case and punctuation."""
+    words = [token for token in tokenize(prompt) if token[0].isalnum()]
+    remainder = zlib.crc32(" ".join(words).encode()) % 10
+    return "test" if remainder == 0 else "valid" if remainder == 1 else "train"
+
+
+def read_exchanges(path: Path) -> list[Exchange]:
+    """Read a file with one exchange a line, `prompt<TAB>reply`, in UTF-8.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not UTF-8 or empty, or a line is not two texts and one tab.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'there is no dialogue {str(path)!r}: give "small-talk" or the path of a file'
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # programs on Windows put a mark in front
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: save it as UTF-8 ({error.reason})") from error
+    lines = text.removesuffix("\n").split("\n") if text.strip() else []
+    return parse(lines, path)
+
+
+def parse(lines: Sequence[str], path: Path) -> list[Exchange]:
+    """Turn lines of a file into exchanges."""
+    if not lines:
+        raise ValueError(f"{path} is empty: write one exchange a line, prompt, tab, reply")
+    exchanges = []
+    for number, line in enumerate(lines, start=1):
+        columns = line.split("\t")
+        if len(columns) != 2 or not all(tokenize(column) for column in columns):
+            raise ValueError(
+                f"line {number} of {path} is not a prompt, one tab and a reply: {line!r}"
+            )
+        exchanges.append(Exchange(*columns))
+    return exchanges
