@@ -5,6 +5,7 @@ machine. Chapters read these files with `attend.results.load` and draw them.
 """
 
 import argparse
+import copy
 import json
 import os
 import platform
@@ -21,11 +22,11 @@ from torch import Tensor
 
 from attend.data import Batch, Vocabulary, batches, make_batch
 from attend.data.dates import DatePair, date_alignment, dates
-from attend.data.reverse import LETTERS, reverse, reverse_alignment
-from attend.decoding import Decoded, greedy
+from attend.data.reverse import LETTERS, cut_short, reverse, reverse_alignment
+from attend.decoding import Decoded, NBest, beam_search, exact_search, greedy, repeat
 from attend.metrics import alignment_accuracy, exact_match, token_accuracy
 from attend.rnn import Seq2Seq, Seq2SeqConfig
-from attend.training import fit, reproducible
+from attend.training import clip_by_global_norm, fit, reproducible
 
 SEEDS = (0, 1, 2)
 LENGTHS = (4, 8, 12, 16, 20, 24)
@@ -65,12 +66,16 @@ def train_reverse(
     longest: int = 12,
     batch_size: int = 64,
     lr: float = 8e-3,
+    cut: float = 0.0,
     **options: Any,
 ) -> tuple[Seq2Seq, list[float]]:
-    """Train on fresh strings of 4 to `longest` letters; options go to `Seq2SeqConfig`."""
+    """Train on fresh strings of 4 to `longest` letters, a share of the targets cut short.
+
+    Options go to `Seq2SeqConfig`.
+    """
     reproducible(seed)
     vocab = Vocabulary(LETTERS)
-    pairs = reverse(steps * batch_size, 4, longest, seed=seed)
+    pairs = cut_short(reverse(steps * batch_size, 4, longest, seed=seed), cut, seed)
     encoded = [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
     sizes = {"num_layers": 1, "dropout": 0.2, **options}
     model = Seq2Seq(Seq2SeqConfig(len(vocab), len(vocab), **sizes))
@@ -232,7 +237,151 @@ def scores_dates() -> dict[str, Any]:
     return {**results, "dot, window of ±4": local}
 
 
-EXPERIMENTS = (bottleneck, layers, attention_reverse, attention_dates, scores_dates)
+BEAM_SIZES = (1, 2, 4, 8, 16)
+SPECIAL = {
+    "bos_id": Vocabulary.bos_id,
+    "eos_id": Vocabulary.eos_id,
+    "pad_id": Vocabulary.pad_id,
+}
+
+
+@torch.no_grad()
+def beam_scores(model: Seq2Seq, length: int, num: int = 256, **options: Any) -> dict[str, Any]:
+    """Search test strings of one length with every beam size; options go to `beam_search`.
+
+    A search error is a string for which an exact search finds something more likely.
+    """
+    batch = reverse_batch(Vocabulary(LETTERS), reverse(num, length, length, "test"))
+    state = model.encode(batch.src, batch.src_lengths)
+    limits: dict[str, Any] = {**SPECIAL, "max_length": length + 4}
+    widest = beam_search(model.step, state, **limits, beam_size=max(BEAM_SIZES)).first()
+    exact = exact_search(model.step, state, **limits, start=widest, max_prefixes=200_000)
+    target = batch.tgt[:, 1:]
+    scores: dict[str, Any] = {
+        "accuracy": [],
+        "exact_match": [],
+        "length": [],
+        "log_prob": [],
+        "search_errors": [],
+    }
+    for k in BEAM_SIZES:
+        found = beam_search(model.step, state, **limits, beam_size=k, **options).first()
+        scores["accuracy"].append(token_accuracy(found.tokens, target))
+        scores["exact_match"].append(exact_match(found.tokens, target))
+        scores["length"].append((found.lengths - 1).double().mean().item())
+        scores["log_prob"].append(found.log_probs.double().mean().item())
+        missed = exact.log_probs - found.log_probs > 1e-4
+        scores["search_errors"].append(missed.double().mean().item())
+    best = {
+        "accuracy": token_accuracy(exact.tokens, target),
+        "length": (exact.lengths - 1).double().mean().item(),
+        "log_prob": exact.log_probs.double().mean().item(),
+    }
+    return {**scores, "exact_search": best}
+
+
+def beam_run(seed: int, length: int, **options: Any) -> dict[str, Any]:
+    """Train one model and search with it: plainly, and with the penalties it can have."""
+    model, _ = train_reverse(seed, **options)
+    ways: dict[str, dict[str, Any]] = {"plain": {}, "length penalty 1": {"length_penalty": 1.0}}
+    if model.config.attention != "none":
+        ways["coverage penalty 0.2"] = {"coverage_penalty": 0.2}
+    result: dict[str, Any] = {
+        way: beam_scores(model, length, **penalties) for way, penalties in ways.items()
+    }
+    print(seed, length, options, result, flush=True)
+    return result
+
+
+def beam_curse() -> dict[str, Any]:
+    """Chapter 3: a wider beam on *reverse*, with clean training data and with targets cut short."""
+    plain = {"d_hidden": 96}
+    luong = MODELS["luong"]
+    return {
+        "clean": per_seed(beam_run, length=12, **plain),
+        "a tenth cut short": per_seed(beam_run, length=12, cut=0.1, **plain),
+        "attention, clean": per_seed(beam_run, length=16, **luong),
+        "attention, a tenth cut short": per_seed(beam_run, length=16, cut=0.1, **luong),
+    }
+
+
+def pairs_for_tuning(seed: int, steps: int, batch_size: int) -> list[tuple[list[int], list[int]]]:
+    """Fresh training pairs, a tenth of them cut short, for models that are trained already."""
+    vocab = Vocabulary(LETTERS)
+    pairs = cut_short(reverse(steps * batch_size, 4, 12, seed=seed + 100), 0.1, seed + 100)
+    return [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
+
+
+def risk(found: NBest, tgt: Tensor) -> Tensor:
+    """One minus the share of places that agree, `(batch, best)`; `tgt` is `(batch, tgt)`."""
+    length = max(found.tokens.shape[2], tgt.shape[1])
+    tokens = torch.nn.functional.pad(found.tokens, (0, length - found.tokens.shape[2]))
+    target = torch.nn.functional.pad(tgt, (0, length - tgt.shape[1]))[:, None]
+    real = (tokens != 0) | (target != 0)
+    return 1 - ((tokens == target) & real).sum(dim=-1) / real.sum(dim=-1)
+
+
+def minimum_risk(
+    model: Seq2Seq, seed: int, steps: int = 200, lr: float = 1e-3, beam_size: int = 8
+) -> None:
+    """Go on training with a beam in the loop: lower the expected risk over its n-best list.
+
+    Source: Shen et al. 2016, equation 10, with the n-best list as the sample.
+    """
+    torch.manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for src, src_lengths, tgt, _ in batches(pairs_for_tuning(seed, steps, 64), 64):
+        model.eval()
+        with torch.no_grad():
+            start = model.encode(src, src_lengths)
+            options: dict[str, Any] = {**SPECIAL, "beam_size": beam_size, "num_best": beam_size}
+            found = beam_search(model.step, start, max_length=16, **options)
+        model.train()
+        rows = found.tokens.flatten(0, 1)  # (batch · best, length)
+        bos = torch.full_like(rows[:, :1], Vocabulary.bos_id)
+        state = repeat(model.encode(src, src_lengths), beam_size)
+        logits, _ = model.decode(torch.cat([bos, rows[:, :-1]], dim=1), state)
+        each = logits.log_softmax(dim=-1).gather(-1, rows[:, :, None]).squeeze(-1)
+        real = torch.arange(rows.shape[1]) < found.lengths.flatten()[:, None]
+        log_probs = each.where(real, 0.0).sum(dim=1).view(found.lengths.shape)
+        share = log_probs.masked_fill(found.lengths == 0, -torch.inf).softmax(dim=1)
+        loss = (share * risk(found, tgt[:, 1:])).sum(dim=1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        clip_by_global_norm(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval()
+
+
+def tuning_run(seed: int) -> dict[str, Any]:
+    """Train one model on data cut short, then go on in three ways, from the same weights."""
+    model, _ = train_reverse(seed, cut=0.1, d_hidden=96)
+    result = {"before": beam_scores(model, 12)}
+    for lr in (1e-3, 3e-3):
+        control = copy.deepcopy(model)
+        torch.manual_seed(seed)
+        fit(control, batches(pairs_for_tuning(seed, 200, 64), 64), lr=lr)
+        result[f"cross-entropy, lr {lr}"] = beam_scores(control, 12)
+    minimum_risk(model, seed)
+    result["minimum risk, lr 0.001"] = beam_scores(model, 12)
+    print(seed, result, flush=True)
+    return result
+
+
+def beam_training() -> dict[str, Any]:
+    """Chapter 3: 200 more steps with a beam in the training loop, or without (the control)."""
+    return per_seed(tuning_run)
+
+
+EXPERIMENTS = (
+    bottleneck,
+    layers,
+    attention_reverse,
+    attention_dates,
+    scores_dates,
+    beam_curse,
+    beam_training,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -51,6 +51,30 @@ def reverse(
     return pairs[:num]
 
 
+def cut_short(pairs: list[tuple[str, str]], share: float, seed: int = 0) -> list[tuple[str, str]]:
+    """Spoil a share of the pairs: each of their targets breaks off at a random place.
+
+    So do some of the pairs that are collected from the web. What is left of a target is from
+    nothing at all to all but its last letter.
+
+    Args:
+        pairs: `(source, target)` pairs.
+        share: how probable it is that a target is cut, from 0 to 1.
+        seed: the same seed cuts the same targets on every machine.
+
+    Raises:
+        ValueError: if the share is outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be from 0 to 1, got {share}")
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand(len(pairs), 2, generator=generator).tolist()
+    return [
+        (source, target[: int(place * len(target))] if draw < share else target)
+        for (source, target), (draw, place) in zip(pairs, draws, strict=True)
+    ]
+
+
 def reverse_alignment(
     lengths: Int[Tensor, " batch"], tgt_length: int, src_length: int
 ) -> Bool[Tensor, "batch tgt src"]:
