@@ -6,8 +6,9 @@ so that they read the same on a light and on a dark page. Chinese labels need a 
 the first one of `CHINESE_FONTS` that is installed is used.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
@@ -244,3 +245,81 @@ def encoder_decoder(
     ax.set_ylim(-0.65, 2.3)
     ax.axis("off")
     return figure
+
+
+class TreeNode(NamedTuple):
+    """A beginning that a search looked at.
+
+    Attributes:
+        label: its last token.
+        parent: the place of the beginning it continues, in the level before.
+        log_prob: its log-probability, in nats.
+        kept: whether the search went on with it, or counts it as finished.
+    """
+
+    label: str
+    parent: int
+    log_prob: float
+    kept: bool
+
+
+def search_tree(
+    levels: Sequence[Sequence[TreeNode]],
+    path: Sequence[int] = (),
+    width: float = 1.5,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw what a beam search looked at, step by step from left to right.
+
+    Each node shows its last token and the probability of the whole beginning. What was kept is
+    filled, what was dropped is pale.
+
+    Args:
+        levels: the nodes of each step; the parents of the first are the start.
+        path: the place of one node in each level, the sequence found: its lines are thick.
+        width: inches for each step.
+        ax: where to draw.
+
+    Raises:
+        ValueError: if a parent does not exist.
+    """
+    tallest = max(len(level) for level in levels)
+    figure, ax = new_axes(ax, width * (len(levels) + 0.6), 0.34 * tallest + 0.5)
+    before = [(0.0, 0.0)]  # where the nodes of the level before stand
+    draw_node(ax, (0.0, 0.0), "<bos>", kept=True)
+    for depth, level in enumerate(levels):
+        if not all(0 <= node.parent < len(before) for node in level):
+            raise ValueError(f"level {depth} names a parent that level {depth - 1} does not have")
+        order = sorted(
+            range(len(level)), key=lambda i: (-before[level[i].parent][1], -level[i].log_prob)
+        )
+        height = {i: (len(level) - 1) / 2 - rank for rank, i in enumerate(order)}
+        here = [(depth + 1.0, height[i] * (tallest / len(level)) ** 0.5) for i in range(len(level))]
+        for i, (node, place) in enumerate(zip(level, here, strict=True)):
+            found = depth < len(path) and path[depth] == i
+            ax.plot(
+                *zip(before[node.parent], place, strict=True),
+                color=COLORS[0] if found else "#9ca3af",
+                linewidth=2.4 if found else 0.8,
+                zorder=1,
+            )
+            label = SPACE if node.label == " " else node.label
+            draw_node(ax, place, f"{label}  {probability(node.log_prob)}", node.kept)
+        before = here
+    ax.set_xlim(-0.4, len(levels) + 0.45)
+    ax.margins(y=0.08)
+    ax.axis("off")
+    return figure
+
+
+def draw_node(ax: Axes, place: tuple[float, float], text: str, kept: bool) -> None:
+    """Write the text of one node into a box."""
+    face, color = (COLORS[1], "white") if kept else ("#f3f4f6", "#4b5563")
+    box = {"boxstyle": "round,pad=0.25", "facecolor": face, "edgecolor": "none"}
+    ax.text(*place, text, color=color, ha="center", va="center", fontsize="small", bbox=box)
+
+
+def probability(log_prob: float) -> str:
+    """Write a probability with two significant digits: `0.24`, `0.0031`."""
+    value = math.exp(log_prob)
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
