@@ -19,7 +19,7 @@ LETTER = rf"[^\W_{CHINESE}]"
 TOKEN = re.compile(rf"[{CHINESE}]|{LETTER}+(?:'{LETTER}+)*|\S")
 PEOPLE = {"anna", "nora", "pepper", "robin", "sam", "tom"}
 DAYS = {"monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"}
-NAMES = PEOPLE | DAYS | {"english", "french", "october"}
+NAMES = PEOPLE | DAYS | {"english", "french"}
 
 
 class Exchange(NamedTuple):
