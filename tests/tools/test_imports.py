@@ -11,7 +11,19 @@ from tools.notebooks import ROOT
 BLOCKS = ["masks", "positions", "attention", "layers"]
 MODELS = ["rnn", "transformer", "language_model", "efficient", "glimpse", "cnn", "vit", "swin"]
 # They serve any model and import none; models may import them, blocks may not.
-LEAVES = ["decoding", "data", "training", "metrics", "plotting", "grading", "results", "exercises"]
+LEAVES = [
+    "decoding",
+    "data",
+    "training",
+    "checkpoints",
+    "metrics",
+    "plotting",
+    "grading",
+    "results",
+    "exercises",
+]
+# They put the parts together into whole trainings; only programs import them.
+ASSEMBLIES = ["recipes"]
 # Programs at the end: they may import everything, and nothing imports them.
 PROGRAMS = ["experiments", "cli"]
 
@@ -24,7 +36,9 @@ def may_import(part: str) -> set[str]:
         return {*BLOCKS, *LEAVES, *MODELS[: MODELS.index(part) + 1]}
     if part in LEAVES:
         return {*BLOCKS, *LEAVES}
-    return {*BLOCKS, *LEAVES, *MODELS, part}
+    if part in ASSEMBLIES:
+        return {*BLOCKS, *LEAVES, *MODELS, part}
+    return {*BLOCKS, *LEAVES, *MODELS, *ASSEMBLIES, part}
 
 
 def imported(code: str) -> set[str]:
@@ -44,7 +58,7 @@ def problems(package: Path) -> list[str]:
     found = []
     for path in sorted(package.rglob("*.py")):
         part = path.relative_to(package).with_suffix("").parts[0]
-        if part not in [*BLOCKS, *MODELS, *LEAVES, *PROGRAMS, "__init__"]:
+        if part not in [*BLOCKS, *MODELS, *LEAVES, *ASSEMBLIES, *PROGRAMS, "__init__"]:
             found.append(f"{part} has no place in the order of imports: say where it belongs")
             continue
         for name in sorted(imported(path.read_text(encoding="utf-8"))):
@@ -75,6 +89,9 @@ def test_attend_imports_one_way() -> None:
         ("training.py", "from attend.rnn import Encoder", "training imports attend.rnn"),
         ("data/dates.py", "import attend.rnn as r", "data imports attend.rnn"),
         ("metrics.py", "from attend import experiments", "metrics imports attend.experiments"),
+        ("rnn.py", "from attend.recipes import train", "rnn imports attend.recipes"),
+        ("checkpoints.py", "import attend.recipes", "checkpoints imports attend.recipes"),
+        ("recipes.py", "from attend.cli import main", "recipes imports attend.cli"),
         ("rnn.py", "from . import masks", "rnn imports ..masks: write out attend.…"),
         ("__init__.py", "from attend.rnn import Encoder", "__init__ imports attend.rnn"),
         (
@@ -101,6 +118,8 @@ def test_right_imports_pass(tmp_path: Path) -> None:
         "import torch\nfrom attend import masks, decoding\nfrom attend.attention import f\n"
     )
     (tmp_path / "experiments.py").write_text("from attend import rnn, data\n")
+    (tmp_path / "recipes.py").write_text("from attend import rnn, checkpoints\n")
+    (tmp_path / "cli.py").write_text("from attend import recipes\n")
     (tmp_path / "plotting.py").write_text(
         "import matplotlib.pyplot as plt\nfrom attend import data\n"
     )
