@@ -15,7 +15,7 @@ SITE_SOURCES := _config.yml _toc.yml $(shell find README.md CONTRIBUTING.md book
 
 .DEFAULT_GOAL := help
 .PHONY: help install book serve lab test check lint types library-tests tests outputs run \
-	exercises sync results portable colab clean
+	exercises sync results portable bench colab clean
 .SUFFIXES:
 
 help: ## list the targets
@@ -83,6 +83,9 @@ outputs: $(INSTALLED)
 
 portable: $(INSTALLED) ## check the outputs as other CPUs would compute them
 	@$(PY) -m tools.portable $(NB)
+
+bench: $(INSTALLED) ## measure what a beam costs (about a minute; let nothing else run)
+	@$(PY) -m tools.bench
 
 # --- Changing the book ---
 
