@@ -7,9 +7,13 @@ The one who answers is always Robin, who works in a bookshop by the sea.
 import re
 import unicodedata
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import yaml
+
+from attend.data.public import REGISTRY, fetch
 
 Split = Literal["train", "valid", "test"]
 
@@ -68,16 +72,21 @@ def dialogue(split: Split, source: str = "small-talk") -> list[Exchange]:
 
     Args:
         split: `"train"`, `"valid"` or `"test"`.
-        source: `"small-talk"`, or the path of a file with one exchange a line: prompt, tab, reply.
+        source: `"small-talk"`, `"chatterbot"` (a public set, downloaded: see `fetch`), or the path
+            of a file with one exchange a line: prompt, tab, reply.
 
     Raises:
         FileNotFoundError: if `source` is neither a known name nor a file.
         ValueError: for an unknown split, a file that is empty or not in this form, or a split
             without an exchange.
+        ConnectionError: if the public set cannot be downloaded.
     """
     if split not in ("train", "valid", "test"):
         raise ValueError(f'split must be "train", "valid" or "test", got {split!r}')
-    exchanges = read_exchanges(SMALL_TALK if source == "small-talk" else Path(source))
+    if source == "chatterbot":
+        exchanges = read_chatterbot(fetch("chatterbot"))
+    else:
+        exchanges = read_exchanges(SMALL_TALK if source == "small-talk" else Path(source))
     chosen = [exchange for exchange in exchanges if split_of(exchange.prompt) == split]
     if not chosen:
         raise ValueError(
@@ -103,26 +112,37 @@ def read_exchanges(path: Path) -> list[Exchange]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f'there is no dialogue {str(path)!r}: give "small-talk" or the path of a file'
+            f'there is no dialogue {str(path)!r}: give "small-talk", "chatterbot" or the path of '
+            "a file"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")  # programs on Windows put a mark in front
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: save it as UTF-8 ({error.reason})") from error
-    lines = text.removesuffix("\n").split("\n") if text.strip() else []
-    return parse(lines, path)
-
-
-def parse(lines: Sequence[str], path: Path) -> list[Exchange]:
-    """Turn lines of a file into exchanges."""
-    if not lines:
-        raise ValueError(f"{path} is empty: write one exchange a line, prompt, tab, reply")
+        raise ValueError(f"{path} is not in UTF-8 ({error}): save it in UTF-8") from error
+    if not text.strip():
+        raise ValueError(f"{path} is empty: write one exchange a line: prompt, tab, reply")
     exchanges = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         columns = line.split("\t")
         if len(columns) != 2 or not all(tokenize(column) for column in columns):
             raise ValueError(
-                f"line {number} of {path} is not a prompt, one tab and a reply: {line!r}"
+                f"line {number} of {path} is {line!r}: it must be a prompt, one tab and a reply"
             )
         exchanges.append(Exchange(*columns))
     return exchanges
+
+
+def read_chatterbot(folder: Path) -> list[Exchange]:
+    """Read the English ChatterBot corpus: every turn of a conversation answers the one before.
+
+    An exchange found many times is kept once (one file says ten exchanges over and over), and
+    those with several lines, which hold listings of programs, are left out.
+    """
+    exchanges: dict[Exchange, None] = {}  # a set in order
+    for file in REGISTRY["chatterbot"].files:
+        # The base loader leaves `yes` and `42` the texts that they are.
+        corpus = yaml.load((folder / file).read_text(encoding="utf-8"), yaml.BaseLoader)
+        for turns in corpus["conversations"]:
+            if isinstance(turns, list):  # one is, by a slip of its authors, a single text
+                exchanges |= dict.fromkeys(map(Exchange, turns, turns[1:]))
+    return [exchange for exchange in exchanges if "\n" not in "".join(exchange)]
