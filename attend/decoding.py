@@ -334,7 +334,7 @@ class Beam:
         self.tokens = torch.full((batch, beam_size), bos_id, device=self.device)
         self.unchanged = set(state)  # by any step: the same for all beginnings of a source
         self.covered: Tensor | None = None
-        self.coverage = torch.zeros((), device=self.device)
+        self.coverage: Tensor | float = 0.0  # the score for what each beginning has looked at
         self.history: list[tuple[Tensor, Tensor, Tensor | None]] = []
         nothing = torch.full((batch, num_best), -math.inf, device=self.device)
         nowhere = torch.zeros((batch, num_best), dtype=torch.long, device=self.device)
