@@ -126,21 +126,41 @@ def length_curves(
     """
     figure, ax = new_axes(ax)
     ax.axvspan(*trained, color="#e5e7eb", label="lengths in training")
-    for i, (name, runs) in enumerate(accuracies.items()):
-        table = torch.tensor(runs)  # (seed, length)
+    return size_curves(lengths, accuracies, "source length (tokens)", "token accuracy", ax=ax)
+
+
+def size_curves(
+    sizes: Sequence[int],
+    runs: Mapping[str, Sequence[Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw shares against sizes: a line through the mean of the seeds, a band over all of them.
+
+    Args:
+        sizes: where the shares, from 0 to 1, were measured.
+        runs: for each line, one list of shares a seed.
+        xlabel: what the sizes are.
+        ylabel: what the shares are.
+        ax: where to draw.
+    """
+    figure, ax = new_axes(ax)
+    for i, (name, values) in enumerate(runs.items()):
+        table = torch.tensor(values)  # (seed, size)
         color = COLORS[i % len(COLORS)]
         ax.plot(
-            lengths,
+            sizes,
             table.mean(0).tolist(),
             color=color,
             marker=MARKERS[i % len(MARKERS)],
             label=name,
         )
         low, high = table.amin(0).tolist(), table.amax(0).tolist()
-        ax.fill_between(lengths, low, high, color=color, alpha=0.2, linewidth=0)
-    ax.set_xticks(lengths)
-    ax.set_xlabel("source length (tokens)")
-    ax.set_ylabel("token accuracy")
+        ax.fill_between(sizes, low, high, color=color, alpha=0.2, linewidth=0)
+    ax.set_xticks(sizes)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
     ax.set_ylim(0, 1.03)
     finish(ax)
     return figure
@@ -266,7 +286,7 @@ class TreeNode(NamedTuple):
 def search_tree(
     levels: Sequence[Sequence[TreeNode]],
     path: Sequence[int] = (),
-    width: float = 1.5,
+    width: float = 0.8,
     ax: Axes | None = None,
 ) -> Figure:
     """Draw what a beam search looked at, step by step from left to right.
@@ -284,7 +304,7 @@ def search_tree(
         ValueError: if a parent does not exist.
     """
     tallest = max(len(level) for level in levels)
-    figure, ax = new_axes(ax, width * (len(levels) + 0.6), 0.34 * tallest + 0.5)
+    figure, ax = new_axes(ax, width * (len(levels) + 0.8), 0.46 * tallest + 0.4)
     before = [(0.0, 0.0)]  # where the nodes of the level before stand
     draw_node(ax, (0.0, 0.0), "<bos>", kept=True)
     for depth, level in enumerate(levels):
@@ -304,10 +324,10 @@ def search_tree(
                 zorder=1,
             )
             label = SPACE if node.label == " " else node.label
-            draw_node(ax, place, f"{label}  {probability(node.log_prob)}", node.kept)
+            draw_node(ax, place, f"{label}\n{probability(node.log_prob)}", node.kept)
         before = here
     ax.set_xlim(-0.4, len(levels) + 0.45)
-    ax.margins(y=0.08)
+    ax.margins(y=0.1)
     ax.axis("off")
     return figure
 
@@ -316,10 +336,13 @@ def draw_node(ax: Axes, place: tuple[float, float], text: str, kept: bool) -> No
     """Write the text of one node into a box."""
     face, color = (COLORS[1], "white") if kept else ("#f3f4f6", "#4b5563")
     box = {"boxstyle": "round,pad=0.25", "facecolor": face, "edgecolor": "none"}
-    ax.text(*place, text, color=color, ha="center", va="center", fontsize="small", bbox=box)
+    style = {"fontsize": "small", "linespacing": 1.05, "bbox": box}
+    ax.text(*place, text, color=color, ha="center", va="center", **style)
 
 
 def probability(log_prob: float) -> str:
-    """Write a probability with two significant digits: `0.24`, `0.0031`."""
+    """Write a probability so that it fits into a node: `0.24`, `.031`, `<.001`."""
     value = math.exp(log_prob)
-    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"
+    if value >= 0.0995:
+        return f"{value:.2f}"
+    return f"{value:.3f}"[1:] if value >= 0.001 else "<.001"
