@@ -20,11 +20,11 @@ from tqdm import tqdm
 from attend.recipes import (
     ChatbotConfig,
     DatesConfig,
+    FlagError,
     Run,
     SearchConfig,
     Stopped,
     TrainConfig,
-    device,
     load_run,
     respond,
     train,
@@ -33,6 +33,7 @@ from attend.recipes import (
 with suppress(ImportError):  # where there is one, the arrow keys work at the prompt
     import readline  # noqa: F401
 
+DESCRIPTION = "Train a model of the book Learning to Attend, and use it."
 SHADES = (
     " ░▒▓█"  # for nothing, and for up to a quarter, a half, three quarters, all of the attention
 )
@@ -55,10 +56,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Chat:
-    """Chat with a model that `attend train chatbot` has made.
-
-    What is piped in is answered line by line.
-    """
+    """Chat with a model that `attend train chatbot` has made; piped lines are answered too."""
 
     search: SearchConfig
     run: Path = Path("runs/chatbot")
@@ -69,14 +67,14 @@ class Chat:
 
 @dataclass(frozen=True)
 class Translate:
-    """Translate dates to ISO 8601 with a model that `attend train dates` has made.
-
-    Without texts, what is typed or piped in is translated line by line.
-    """
+    """Translate dates to ISO 8601 with a model that `attend train dates` has made."""
 
     search: SearchConfig
-    texts: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Dates, such as "March 5, 2024"."""
+    texts: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="[TEXT ...]", help_behavior_hint=""),
+    ] = ()
+    """Dates such as "March 5, 2024"; without any, lines that are typed or piped in."""
     run: Path = Path("runs/dates")
     """The folder of the training run."""
     show_attention: bool = False
@@ -96,17 +94,13 @@ MARKERS = (
 )
 
 
-class UsageError(Exception):
-    """A command that cannot be meant; the message says why and what to do."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; end with status 2 if it cannot be meant, 1 if something else is wrong."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         command = tyro.cli(
-            Command, prog="attend", description=__doc__, args=arguments, config=MARKERS
+            Command, prog="attend", description=DESCRIPTION, args=arguments, config=MARKERS
         )
         if isinstance(command, Train):
             run_training(command)
@@ -115,21 +109,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             run_translation(command)
         sys.stdout.flush()
-    except UsageError as error:
-        fail(error, 2)
+    except FlagError as error:
+        fail(f"--{error.flag.replace('_', '-')} {error.problem}", 2)
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # who read the output has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        fail(error, 1)
+        fail(str(error), 1)
     except KeyboardInterrupt:
         print(file=sys.stderr)
         sys.exit(130)
 
 
-def fail(error: Exception, status: int) -> None:
+def fail(message: str, status: int) -> None:
     """Say what is wrong, and end."""
-    print(f"attend: {error}", file=sys.stderr)
+    print(f"attend: {message}", file=sys.stderr)
     sys.exit(status)
 
 
@@ -139,7 +133,6 @@ def fail(error: Exception, status: int) -> None:
 def run_training(command: Train) -> None:
     """Train, and say what came of it."""
     config = command.recipe
-    print(f"Training {config.name} into {config.out}, on the {device().type.upper()}", flush=True)
     try:
         report = train(config, command.resume, say=tqdm.write)
     except Stopped as stopped:
@@ -190,17 +183,17 @@ def open_run(command: Chat | Translate) -> Run:
     wanted = "chatbot" if isinstance(command, Chat) else "dates"
     if run.config.name != wanted:
         name = run.config.name
-        raise UsageError(f"{command.run} is a run of {name}: use it with `attend {USES[name]}`")
+        raise FlagError("run", f"{command.run} is a run of {name}: use `attend {USES[name]}`")
     size = len(run.tgt_vocab)
     if search.method == "beam" and search.beam_size > size:
-        raise UsageError(
-            f"--beam-size {search.beam_size} is larger than the vocabulary: this model knows "
-            f"{size} tokens, so choose at most {size}"
+        raise FlagError(
+            "beam_size",
+            f"{search.beam_size} is larger than the model's vocabulary of {size} tokens",
         )
     attends = run.config.attention != "none"
     if not attends and (command.show_attention or search.coverage_penalty):
-        flag = "--show-attention" if command.show_attention else "--coverage-penalty"
-        raise UsageError(f"{flag} needs a model with attention, and {command.run} has none")
+        flag = "show_attention" if command.show_attention else "coverage_penalty"
+        raise FlagError(flag, f"needs a model with attention, and that of {command.run} has none")
     return run
 
 

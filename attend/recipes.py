@@ -53,6 +53,19 @@ TokenPair = tuple[Tokens, Tokens]
 # --- Flags ---
 
 
+class FlagError(Exception):
+    """A flag that cannot be meant. No ValueError: a parser of flags would put it in other words.
+
+    Attributes:
+        flag: the name of the field.
+        problem: what is wrong with it.
+    """
+
+    def __init__(self, flag: str, problem: str) -> None:
+        super().__init__(f"{flag} {problem}")
+        self.flag, self.problem = flag, problem
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """What every recipe can be told."""
@@ -86,13 +99,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
-        for field in ("epochs", "batch_size", "hidden_size", "embed_size", "num_layers"):
-            check(getattr(self, field) >= 1, field, "at least 1", getattr(self, field))
-        for field in ("lr", "max_norm"):
-            value = getattr(self, field)
-            check(value > 0 and math.isfinite(value), field, "a positive number", value)
-        check(self.seed >= 0, "seed", "zero or more", self.seed)
-        check(0 <= self.dropout < 1, "dropout", "at least 0 and below 1", self.dropout)
+        for flag in ("epochs", "batch_size", "hidden_size", "embed_size", "num_layers"):
+            check(self, flag, getattr(self, flag) >= 1, "at least 1")
+        for flag in ("lr", "max_norm"):
+            check(self, flag, 0 < getattr(self, flag) < math.inf, "a positive number")
+        check(self, "seed", self.seed >= 0, "zero or more")
+        check(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
 
     def read(self, split: Split) -> list[TokenPair]:
         """The tokens of every source and target of a split."""
@@ -117,7 +129,7 @@ class ChatbotConfig(TrainConfig):
 
     out: Path = Path("runs/chatbot")
     data: str = "small-talk"
-    """small-talk, or a file of your own: one exchange a line, prompt, tab, reply."""
+    """small-talk, chatterbot (downloaded once), or a file of lines of prompt, tab, reply."""
     min_count: int = 2
     """A word that comes less often in the training data counts as unknown."""
 
@@ -126,7 +138,7 @@ class ChatbotConfig(TrainConfig):
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
         super().__post_init__()
-        check(self.min_count >= 1, "min_count", "at least 1", self.min_count)
+        check(self, "min_count", self.min_count >= 1, "at least 1")
 
     def read(self, split: Split) -> list[TokenPair]:
         """The words of every prompt and reply of a split."""
@@ -164,7 +176,7 @@ class DatesConfig(TrainConfig):
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
         super().__post_init__()
-        check(self.num >= 100, "num", "at least 100", self.num)
+        check(self, "num", self.num >= 100, "at least 100")
 
     def read(self, split: Split) -> list[TokenPair]:
         """The characters of every written date and its ISO form; each day is in one split."""
@@ -194,10 +206,10 @@ RECIPES: dict[str, type[ChatbotConfig | DatesConfig]] = {
 }
 
 
-def check(right: bool, field: str, wanted: str, value: float) -> None:
-    """Refuse a flag's value, unless it is right."""
+def check(flags: object, flag: str, right: bool, wanted: str) -> None:
+    """Refuse a flag, unless it is right."""
     if not right:
-        raise ValueError(f"{field} must be {wanted}, got {value}")
+        raise FlagError(flag, f"must be {wanted}, got {getattr(flags, flag)}")
 
 
 def days(iso: str) -> int:
@@ -319,6 +331,7 @@ def train(
         training.restore()
     else:
         training.begin()
+    say(training.summary())
     with caught_signals() as caught, Monitor(training, say) as monitor:
         while training.epoch < config.epochs:
             train_epoch(training, monitor, caught)
@@ -385,6 +398,18 @@ class Training:
         """The epoch, from 1, with the lowest validation loss so far."""
         return 1 + min(range(self.epoch), key=lambda i: self.history[i].valid_loss)
 
+    def summary(self) -> str:
+        """What is trained on what, in a line."""
+        train, valid, test = (len(pairs) for pairs in self.data[2:])
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        where = f"from epoch {self.epoch + 1}, step {self.step + 1}, " * (self.steps_taken > 0)
+        if self.epoch == self.config.epochs:
+            return f"all {self.epoch} epochs are done: there is nothing left to train"
+        return (
+            f"{parameters:,} parameters, {where}on {train:,} pairs ({valid:,} to validate, "
+            f"{test:,} to test), on the {device().type.upper()}"
+        )
+
     def batches_left(self) -> list[Batch]:
         """The batches of this epoch that are still to come; their order depends on the epoch."""
         generator = torch.Generator().manual_seed(self.config.seed * 100_003 + self.epoch)
@@ -429,15 +454,18 @@ class Training:
         """Make the folder for a new run.
 
         Raises:
-            CheckpointError: if it holds a run already.
+            CheckpointError: if it holds a run already, or cannot be made.
         """
         folder = self.config.out
         if (folder / "last.pt").exists() or (folder / "best.pt").exists():
             raise CheckpointError(
-                f"{folder} holds a run already: go on with it (resume), choose another folder "
-                "(out), or delete this one"
+                f"{folder} holds a run already: go on with it (--resume), choose another folder "
+                "(--out), or delete this one"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be made: {error.strerror}") from error
         self.save()
 
     def run_contents(self) -> dict[str, Any]:
@@ -471,7 +499,9 @@ class Training:
         """
         path = self.config.out / "last.pt"
         if not path.exists():
-            raise CheckpointError(f"there is no run to resume in {path.parent}: begin one without")
+            raise CheckpointError(
+                f"there is no run to resume in {path.parent}: begin one, without --resume"
+            )
         saved = checkpoints.load(path)
         refuse_differences(self.config, read_config(saved, path))
         if saved["data"] != self.data.fingerprint():
@@ -489,17 +519,17 @@ class Training:
 
 def refuse_differences(given: TrainConfig, saved: TrainConfig) -> None:
     """Refuse to go on with other flags than the run began with; the folder may have moved."""
-    differences = [
-        f"{field.name} was {getattr(saved, field.name, None)}, now {getattr(given, field.name)}"
-        for field in fields(given)
-        if field.name != "out" and getattr(given, field.name) != getattr(saved, field.name, None)
-    ]
     if given.name != saved.name:
-        differences = [f"it is a run of the recipe {saved.name}, not {given.name}"]
+        raise CheckpointError(f"{given.out} holds a run of {saved.name}, not of {given.name}")
+    differences = [
+        f"{field.name} was {getattr(saved, field.name)} and is now {getattr(given, field.name)}"
+        for field in fields(given)
+        if field.name != "out" and getattr(given, field.name) != getattr(saved, field.name)
+    ]
     if differences:
         raise CheckpointError(
-            f"{given.out} was begun with other flags: {'; '.join(differences)}. Give the same "
-            "ones, or choose another folder"
+            f"the run in {given.out} began with other flags: {', '.join(differences)}. Give the "
+            "same ones, or begin another run in another folder"
         )
 
 
@@ -687,31 +717,20 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant, and flags of another method."""
-        check(self.beam_size >= 1, "beam_size", "at least 1", self.beam_size)
-        check(self.num_best >= 1, "num_best", "at least 1", self.num_best)
-        check(self.max_length >= 1, "max_length", "at least 1", self.max_length)
-        check(self.seed >= 0, "seed", "zero or more", self.seed)
-        for field in ("length_penalty", "coverage_penalty"):
-            value = getattr(self, field)
-            check(value >= 0 and math.isfinite(value), field, "zero or a positive number", value)
-        check(
-            self.temperature > 0 and math.isfinite(self.temperature),
-            "temperature",
-            "a positive number",
-            self.temperature,
-        )
-        if self.top_k is not None:
-            check(self.top_k >= 1, "top_k", "at least 1", self.top_k)
-        if self.top_p is not None:
-            check(0 < self.top_p <= 1, "top_p", "above 0 and at most 1", self.top_p)
-        if self.method == "beam" and self.num_best > self.beam_size:
-            raise ValueError(
-                f"num_best must be at most beam_size={self.beam_size}, got {self.num_best}"
-            )
-        for flag in fields(self):
-            methods = METHODS.get(flag.name, (self.method,))
-            if self.method not in methods and getattr(self, flag.name) != flag.default:
-                raise ValueError(f"{flag.name} is for method {' or '.join(methods)}")
+        for flag in ("beam_size", "num_best", "max_length"):
+            check(self, flag, getattr(self, flag) >= 1, "at least 1")
+        for flag in ("length_penalty", "coverage_penalty"):
+            check(self, flag, 0 <= getattr(self, flag) < math.inf, "zero or a positive number")
+        check(self, "temperature", 0 < self.temperature < math.inf, "a positive number")
+        check(self, "top_k", self.top_k is None or self.top_k >= 1, "at least 1")
+        check(self, "top_p", self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1")
+        check(self, "seed", self.seed >= 0, "zero or more")
+        for field in fields(self):
+            methods = METHODS.get(field.name, (self.method,))
+            if self.method not in methods and getattr(self, field.name) != field.default:
+                raise FlagError(field.name, f"is for the method {' and '.join(methods)}")
+        if self.num_best > self.beam_size and self.method == "beam":
+            raise FlagError("num_best", f"must be at most the beam size {self.beam_size}")
 
 
 METHODS = {
