@@ -59,7 +59,7 @@ def detokenize(tokens: Iterable[str]) -> str:
         capital = starts or token in NAMES or re.fullmatch("i('.*)?", token)
         text += " " * gap + (token[0].upper() + token[1:] if capital else token)
         glued = opens or wide
-        starts = token in ".!?" or (starts and not token[0].isalnum())
+        starts = token in ".!?" or (starts and not any(map(str.isalnum, token)))
     return text
 
 

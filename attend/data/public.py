@@ -10,6 +10,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
+from urllib.error import HTTPError
 
 TIMEOUT = 30.0  # seconds without an answer
 
@@ -126,6 +127,8 @@ def download(url: str, checksum: str, name: str) -> bytes:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             content: bytes = response.read()
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is an answer too, and holds the connection
         raise ConnectionError(
             f"could not download {url} ({error!r}): is there a network? Try again. {remedy}"
         ) from error
