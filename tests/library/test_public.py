@@ -1,0 +1,244 @@
+"""Public data: a local server stands for the web."""
+
+import hashlib
+import http.server
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attend.data import public
+from attend.data.dialogue import Exchange, dialogue, read_chatterbot
+from attend.data.public import REGISTRY, PublicSet, fetch
+
+# In the form of the corpus, its slips included: a plain text among the conversations, an exchange
+# said twice, a listing, words that YAML would read as numbers and truth values.
+FILES = {
+    "english/small.yml": """\
+categories:
+- small
+conversations:
+- - Hello
+  - Hi
+  - How are you?
+- - Hello
+  - Hi
+- A slip
+""",
+    "english/more.yml": """\
+categories: [more]
+conversations:
+- - Is it?
+  - yes
+- - How many?
+  - 42
+- - Write a program
+  - |
+    print(1)
+    print(2)
+""",
+}
+TRUE_DATA = os.environ.get("ATTEND_DATA")
+
+
+class Web(http.server.ThreadingHTTPServer):
+    """A server of `contents`; a path in `cut` breaks off in the middle, `slow` never answers."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.contents = {f"/{name}": text.encode() for name, text in FILES.items()}
+        self.cut: set[str] = set()
+        self.slow: set[str] = set()
+        self.closing = threading.Event()
+        self.asked: list[str] = []
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers from the server's contents."""
+
+    server: Web
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        if self.path in self.server.slow:
+            self.server.closing.wait(20)
+            return
+        content = self.server.contents.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if self.path in self.server.cut else content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Web]:
+    """Serve a small corpus on this machine, and keep the cache in an empty folder."""
+    server = Web()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()}
+    small = PublicSet(f"http://127.0.0.1:{server.server_port}", "none", files)
+    monkeypatch.setitem(REGISTRY, "chatterbot", small)
+    monkeypatch.delenv("ATTEND_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    yield server
+    server.closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def stored(folder: Path) -> dict[str, str]:
+    """Return the text of every file below a folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_text() for path in paths}
+
+
+# --- Downloads ---
+
+
+def test_a_set_is_downloaded_once(web: Web, tmp_path: Path) -> None:
+    folder = fetch("chatterbot")
+    assert folder == tmp_path / "cache" / "attend" / "chatterbot"
+    assert stored(folder) == FILES
+    assert fetch("chatterbot") == folder
+    assert web.asked == [f"/{name}" for name in FILES]
+
+
+def test_the_cache_is_at_home_by_default(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert fetch("chatterbot") == tmp_path / ".cache" / "attend" / "chatterbot"
+
+
+def test_a_damaged_or_missing_file_in_the_cache_is_downloaded_again(web: Web) -> None:
+    folder = fetch("chatterbot")
+    (folder / "english" / "small.yml").write_text("damaged")
+    fetch("chatterbot")
+    (folder / "english" / "more.yml").unlink()
+    fetch("chatterbot")
+    assert stored(folder) == FILES
+    assert web.asked[2:] == ["/english/small.yml", "/english/more.yml"]
+
+
+def test_a_wrong_checksum_is_refused(web: Web, tmp_path: Path) -> None:
+    web.contents["/english/more.yml"] += b"changed"
+    with pytest.raises(ValueError, match="did not give the file expected") as error:
+        fetch("chatterbot")
+    assert hashlib.sha256(web.contents["/english/more.yml"]).hexdigest() in str(error.value)
+    assert "set ATTEND_DATA to the folder around it" in str(error.value)
+    assert stored(tmp_path / "cache" / "attend") == {
+        "chatterbot/english/small.yml": FILES["english/small.yml"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("trouble", "named"),
+    [
+        ("cut", "IncompleteRead"),
+        ("missing", "HTTPError 404"),
+        ("slow", "TimeoutError"),
+        ("no server", "refused"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_half_done(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, named: str
+) -> None:
+    monkeypatch.setattr(public, "TIMEOUT", 0.2)
+    files = REGISTRY["chatterbot"].files
+    if trouble == "no server":
+        gone = PublicSet("http://127.0.0.1:9", "none", files)  # the port that discards
+        monkeypatch.setitem(REGISTRY, "chatterbot", gone)
+    elif trouble == "missing":
+        web.contents.clear()
+    else:
+        getattr(web, trouble).add("/english/small.yml")
+    with pytest.raises(ConnectionError) as error:
+        fetch("chatterbot")
+    assert re.search(r"could not download http\S+/english/small\.yml .*Try again", str(error.value))
+    assert re.search(named.replace(" ", ".*"), str(error.value))
+    assert stored(tmp_path) == {}
+
+
+def test_a_download_that_broke_goes_on(web: Web) -> None:
+    web.cut.add("/english/more.yml")
+    with pytest.raises(ConnectionError):
+        fetch("chatterbot")
+    web.cut.clear()
+    assert stored(fetch("chatterbot")) == FILES
+    assert web.asked.count("/english/small.yml") == 1
+
+
+def test_a_full_disk_leaves_nothing(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        fetch("chatterbot")
+    assert stored(tmp_path) == {}
+
+
+def test_unknown_set() -> None:
+    with pytest.raises(ValueError, match="there is no public set 'chatter', only chatterbot"):
+        fetch("chatter")
+
+
+# --- A folder of one's own ---
+
+
+def test_a_local_folder_is_checked_and_used(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTEND_DATA", str(tmp_path / "own"))
+    folder = tmp_path / "own" / "chatterbot"
+    with pytest.raises(FileNotFoundError, match=r"there is no \S+small\.yml: get the files from"):
+        fetch("chatterbot")
+    (folder / "english").mkdir(parents=True)
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    assert fetch("chatterbot") == folder
+    (folder / "english" / "more.yml").write_text("damaged")
+    with pytest.raises(ValueError, match=r"\S+more\.yml is not the file expected: get the files"):
+        fetch("chatterbot")
+    assert web.asked == []
+
+
+# --- The ChatterBot corpus ---
+
+
+def test_chatterbot_as_a_dialogue(web: Web) -> None:
+    assert read_chatterbot(fetch("chatterbot")) == [
+        Exchange("Hello", "Hi"),
+        Exchange("Hi", "How are you?"),
+        Exchange("Is it?", "yes"),
+        Exchange("How many?", "42"),
+    ]
+    assert dialogue("train", "chatterbot") == [Exchange("Hi", "How are you?")]
+
+
+@pytest.mark.parametrize("true", [False] + [True] * bool(TRUE_DATA))
+def test_chatterbot_has_distinct_exchanges_of_one_line(
+    request: pytest.FixtureRequest, true: bool
+) -> None:
+    if not true:  # the true files are there where ATTEND_DATA says so
+        request.getfixturevalue("web")
+    exchanges = read_chatterbot(fetch("chatterbot"))
+    assert len(set(exchanges)) == len(exchanges) == (1078 if true else 4)
+    assert not any("\n" in text for exchange in exchanges for text in exchange)
+    splits = ["train", "test"] + ["valid"] * true
+    assert sum(len(dialogue(split, "chatterbot")) for split in splits) == len(exchanges)
