@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attend.data import Vocabulary, batches, make_batch, pad
+from attend.data import Batch, Vocabulary, batches, bucketed_batches, make_batch, pad
 
 letters = st.text(alphabet="abcdefg ü年", min_size=0, max_size=13)
 
@@ -149,3 +149,57 @@ def test_batches_of_nothing() -> None:
 def test_batches_of_no_size() -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         batches(PAIRS, 0)
+
+
+@pytest.mark.parametrize("bucket", [1, 2, 8])
+@pytest.mark.parametrize("batch_size", [1, 3, 11, 13])
+def test_bucketed_batches_go_through_every_pair_once(batch_size: int, bucket: int) -> None:
+    made = bucketed_batches(PAIRS, batch_size, bucket=bucket)
+    assert sorted(torch.cat([batch.src for batch in made]).flatten().tolist()) == list(range(3, 14))
+    sizes = sorted((len(batch.src) for batch in made), reverse=True)
+    assert sizes == [len(batch.src) for batch in batches(PAIRS, batch_size)]
+    for batch in made:
+        assert torch.equal(batch.tgt[:, 1], batch.src[:, 0])  # source and target stay together
+
+
+LONGER = [([3] * (i // 7 + 1), [4] * (i % 7 + 1)) for i in range(7 * 11)]  # in order of length
+
+
+def test_one_bucket_of_all_pairs_sorts_them_by_length() -> None:
+    made = bucketed_batches(LONGER, 7, bucket=11)
+    for batch in made:
+        assert len(set(batch.src_lengths.tolist())) == 1
+        assert batch.tgt_lengths.tolist() == [3, 4, 5, 6, 7, 8, 9]  # the frame is two
+    order = [int(batch.src_lengths[0]) for batch in made]
+    assert sorted(order) == list(range(1, 12)) != order  # the batches are shuffled
+
+
+def test_buckets_leave_less_padding_and_keep_some_chance() -> None:
+    def padding(made: list[Batch]) -> int:
+        return sum(int((batch.src == 0).sum()) for batch in made)
+
+    torch.manual_seed(0)
+    bucketed = bucketed_batches(LONGER, 7, bucket=3)
+    assert padding(bucketed_batches(LONGER, 7, bucket=11)) == 0
+    assert 0 < padding(bucketed) < padding(batches(LONGER, 7)) / 2
+
+
+def test_bucketed_batches_take_their_order_from_the_generator() -> None:
+    def order(seed: int) -> list[list[int]]:
+        made = bucketed_batches(PAIRS, 3, torch.Generator().manual_seed(seed), bucket=2)
+        return [batch.src.flatten().tolist() for batch in made]
+
+    assert order(3) == order(3) != order(5)
+    torch.manual_seed(5)
+    assert order(3) != [batch.src.flatten().tolist() for batch in bucketed_batches(PAIRS, 3)]
+
+
+def test_bucketed_batches_of_nothing() -> None:
+    with pytest.raises(ValueError, match="there are no pairs to make batches of"):
+        bucketed_batches([], 5)
+
+
+@pytest.mark.parametrize(("batch_size", "bucket"), [(0, 8), (5, 0)])
+def test_bucketed_batches_of_no_size(batch_size: int, bucket: int) -> None:
+    with pytest.raises(ValueError, match=f"got batch_size={batch_size} and bucket={bucket}"):
+        bucketed_batches(PAIRS, batch_size, bucket=bucket)
