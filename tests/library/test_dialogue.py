@@ -90,7 +90,7 @@ def test_small_talk_is_plain_and_short() -> None:
 def test_small_talk_has_many_distinct_exchanges_in_few_words() -> None:
     spoken = [(" ".join(words(e.prompt)), " ".join(words(e.reply))) for e in EXCHANGES]
     assert len(set(spoken)) == len(spoken) == 1310
-    assert len({word for texts in spoken for text in texts for word in text.split()}) == 656
+    assert len({word for texts in spoken for text in texts for word in text.split()}) == 657
 
 
 def test_small_talk_gives_all_replies_to_a_prompt_in_a_row() -> None:
@@ -102,7 +102,7 @@ def test_life_has_several_answers_and_some_that_fit_many_prompts() -> None:
     replies = collections.Counter(exchange.prompt for exchange in EXCHANGES)
     assert sum(count > 1 for count in replies.values()) == 418
     common = collections.Counter(exchange.reply for exchange in EXCHANGES).most_common(3)
-    assert common == [("I don't know.", 58), ("Me too.", 32), ("Of course.", 29)]
+    assert common == [("I don't know.", 58), ("Of course.", 29), ("Me too.", 28)]
 
 
 def test_small_talk_is_split_by_prompt() -> None:
