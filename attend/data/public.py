@@ -94,7 +94,7 @@ def fetch(name: str) -> Path:
     for file, checksum in public.files.items():
         path = folder / file
         if not path.is_file() or sha256(path.read_bytes()) != checksum:
-            put(path, download(f"{public.address}/{file}", checksum, name))
+            put(path, download(f"{public.address}/{file}", checksum, f"{name}/{file}"))
     return folder
 
 
@@ -112,16 +112,21 @@ def check(path: Path, checksum: str, public: PublicSet) -> None:
         raise ValueError(f"ATTEND_DATA is set, but {path} is not the file expected: {remedy}")
 
 
-def download(url: str, checksum: str, name: str) -> bytes:
-    """Download one file of the set `name` and return its content, if it has the checksum.
+def download(url: str, checksum: str, place: str) -> bytes:
+    """Download one file and return its content, if it has the checksum.
+
+    Args:
+        url: the address of the file.
+        checksum: the SHA-256 of its content.
+        place: where the file belongs in a folder of public data.
 
     Raises:
         ConnectionError: if there is no answer, or not the whole file.
         ValueError: if the checksum differs.
     """
     remedy = (
-        f"Or get the files in another way, put them into a folder {name}, and set ATTEND_DATA to "
-        "the folder around it"
+        f"Or get the files in another way, this one as {place} in a folder of yours, and set "
+        "ATTEND_DATA to that folder"
     )
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:

@@ -138,7 +138,7 @@ def test_a_wrong_checksum_is_refused(web: Web, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did not give the file expected") as error:
         fetch("chatterbot")
     assert hashlib.sha256(web.contents["/english/more.yml"]).hexdigest() in str(error.value)
-    assert "set ATTEND_DATA to the folder around it" in str(error.value)
+    assert "this one as chatterbot/english/more.yml in a folder" in str(error.value)
     assert stored(tmp_path / "cache" / "attend") == {
         "chatterbot/english/small.yml": FILES["english/small.yml"]
     }
