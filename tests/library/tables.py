@@ -13,15 +13,18 @@ from tests.library.reference import Reference
 from tests.library.reference_search import Found, Model, Prefix
 
 PAD, BOS, EOS = 0, 1, 2
+LONGEST = 11  # the most tokens that a table can write
 
 
 @dataclass
 class Tables:
-    """Models that look at the last two tokens, one for each source, and attend to some keys.
+    """Models that look at time and the last two tokens, one a source, and attend to some keys.
+
+    Without the time, sequences of the same steps in another order would be equally likely.
 
     Attributes:
-        log_probs: `(batch, vocab, vocab, vocab)`: source, token before last, last token, next.
-        weights: `(batch, vocab, vocab, key)`, zero on the padding.
+        log_probs: `(batch, time, vocab, vocab, vocab)`: token before last, last token, next token.
+        weights: `(batch, time, vocab, vocab, key)`, zero on the padding.
         mask: `(batch, 1, key)`, the real keys.
         rows: how many rows each call of `step` had.
     """
@@ -37,13 +40,18 @@ class Tables:
 
     def start(self) -> State:
         batch = len(self.log_probs)
-        before = torch.full((batch,), PAD)
-        return {"before": before, "source": torch.arange(batch), "mask": self.mask}
+        return {
+            "source": torch.arange(batch),
+            "time": torch.zeros(batch, dtype=torch.long),
+            "before": torch.full((batch,), PAD),
+            "mask": self.mask,
+        }
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         self.rows.append(len(tokens))
-        index = state["source"], state["before"], tokens
-        new = {**state, "before": tokens, "weights": self.weights[index][:, None]}
+        index = state["source"], state["time"], state["before"], tokens
+        weights = self.weights[index][:, None]  # (rows, 1, key)
+        new = {**state, "time": state["time"] + 1, "before": tokens, "weights": weights}
         return self.log_probs[index], new
 
     def model(self, row: int) -> Model:
@@ -52,8 +60,8 @@ class Tables:
         real = int(self.mask[row].sum())
 
         def model(prefix: Prefix) -> tuple[list[float], list[float]]:
-            before, last = (PAD, BOS, *prefix)[-2:]
-            return log_probs[before][last], weights[before][last][:real]
+            time, (before, last) = len(prefix), (PAD, BOS, *prefix)[-2:]
+            return log_probs[time][before][last], weights[time][before][last][:real]
 
         return model
 
@@ -65,20 +73,20 @@ def make_tables(
     sharpness: float = 4.0,
     ending: float = 0.0,
     forbidden: float = 0.0,
-    dtype: torch.dtype = torch.float64,
 ) -> Tables:
     """Random tables: how sharp, how fond of ending, and with what share of impossible tokens."""
     generator = torch.Generator().manual_seed(seed)
     keys = 5
-    logits = torch.rand(batch, vocab, vocab, vocab, generator=generator, dtype=dtype) * sharpness
+    shape = (batch, LONGEST, vocab, vocab)
+    logits = torch.rand(*shape, vocab, generator=generator, dtype=torch.float64) * sharpness
     logits[..., EOS] += ending
     hidden = torch.rand(logits.shape, generator=generator) < forbidden
     hidden &= ~hidden.all(dim=-1, keepdim=True)
     log_probs = logits.masked_fill(hidden, -torch.inf).log_softmax(dim=-1)
     real = torch.randint(1, keys + 1, (batch, 1), generator=generator)
     mask = (torch.arange(keys) < real)[:, None]  # (batch, 1, key)
-    looks = torch.rand(batch, vocab, vocab, keys, generator=generator, dtype=dtype) * 5
-    weights = looks.masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
+    looks = torch.rand(*shape, keys, generator=generator, dtype=torch.float64) * 5
+    weights = looks.masked_fill(~mask[:, None, None], -torch.inf).softmax(dim=-1)
     return Tables(log_probs, weights, mask, [])
 
 

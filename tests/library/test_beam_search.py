@@ -33,6 +33,7 @@ from tests.library.reference_search import Goal
 from tests.library.tables import (
     BOS,
     EOS,
+    LONGEST,
     PAD,
     Tables,
     assert_found,
@@ -356,8 +357,8 @@ def chain(probabilities: dict[tuple[int, int], float], vocab: int = 5) -> Tables
     for pair, probability in probabilities.items():
         table[pair] = probability
     return Tables(
-        table.log().expand(1, vocab, vocab, vocab),
-        torch.ones(1, vocab, vocab, 1, dtype=torch.float64),
+        table.log().expand(1, LONGEST, vocab, vocab, vocab),
+        torch.ones(1, LONGEST, vocab, vocab, 1, dtype=torch.float64),
         torch.ones(1, 1, 1, dtype=torch.bool),
         [],
     )
@@ -406,10 +407,9 @@ def test_a_sequence_that_may_not_end_yet_is_not_ended() -> None:
 def test_a_later_limit_changes_nothing_once_the_search_has_stopped(
     tables: Tables, beam_size: int, length_penalty: float
 ) -> None:
-    longest = 11
-    found = search(tables, Goal(EOS, longest, length_penalty=length_penalty), beam_size)
+    found = search(tables, Goal(EOS, LONGEST, length_penalty=length_penalty), beam_size)
     stopped = len(tables.rows)
-    if stopped < longest and found.lengths.any():
+    if stopped < LONGEST and found.lengths.any():
         later = search(tables, Goal(EOS, stopped, length_penalty=length_penalty), beam_size)
         assert torch.equal(later.tokens, found.tokens)
         assert torch.equal(later.scores, found.scores)
@@ -444,11 +444,11 @@ def test_the_state_follows_its_hypothesis() -> None:
 
     def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
         passed_on.append((id(state["number"]), id(state["source"])))
-        log_probs, new = tables.step(tokens, {k: state[k] for k in ("before", "source", "mask")})
+        log_probs, new = tables.step(tokens, {name: state[name] for name in tables.start()})
         time = int(state["time"][0])
         record = state["record"].clone()  # (rows, limit)
         record[:, time] = tokens
-        new |= {"record": record, "time": state["time"] + 1, "number": state["number"]}
+        new |= {"record": record, "number": state["number"]}
         new["late"] = state["late"] if time < 2 else state["late"] * vocab + tokens
         new["held"] = state["held"] if time % 2 else state["held"] * vocab + tokens
         new["fresh"] = tokens * 2 if time == 0 else state["fresh"] * 3 + tokens
@@ -461,7 +461,6 @@ def test_the_state_follows_its_hypothesis() -> None:
     zeros = torch.zeros(batch, dtype=torch.long)
     start = tables.start() | {
         "record": torch.zeros(batch, limit, dtype=torch.long),
-        "time": zeros,
         "number": number,
         "late": number,
         "held": zeros,
@@ -603,7 +602,8 @@ def test_coverage_needs_attention(missing: str) -> None:
         log_probs, new = tables.step(tokens, state)
         return log_probs, {name: new[name] for name in new if name != missing}
 
-    named = "before, mask, source" if missing == "weights" else "before, source, weights"
+    names = {"before", "mask", "source", "time", "weights"} - {missing}
+    named = ", ".join(sorted(names))
     message = f"coverage_penalty needs the attention `weights` .* which has only {named}: use"
     with pytest.raises(ValueError, match=message):
         beam_search(step, start, BOS, EOS, PAD, max_length=2, coverage_penalty=0.2)

@@ -294,8 +294,8 @@ def test_sequences_are_drawn_as_often_as_they_should(options: dict[str, Any]) ->
     draws, limit = 20_000, 3
     one = make_tables(1, 5, seed=4, sharpness=2.0)
     many = Tables(
-        one.log_probs.expand(draws, -1, -1, -1),
-        one.weights.expand(draws, -1, -1, -1),
+        one.log_probs.expand(draws, *[-1] * 4),
+        one.weights.expand(draws, *[-1] * 4),
         one.mask.expand(draws, -1, -1),
         [],
     )
