@@ -549,6 +549,54 @@ def sequence_log_probs(
     return total
 
 
+@torch.no_grad()
+def mutual_information(
+    step: Step, found: NBest, others: State, bos_id: int, weight: float = 1.0
+) -> NBest:
+    """Rank sequences anew: what would be written about any source loses.
+
+    The new score is `log p(y | x) - weight · log p(y)`, where `p(y)` is the mean of `p(y | x')`
+    over other sources `x'`. With weight 1 that is the pointwise mutual information of `x` and `y`.
+
+    Args:
+        step: the model, see the top of this module.
+        found: what a search has found.
+        others: the state from which decoding the other sources starts.
+        bos_id: the token fed first.
+        weight: 0 ranks by log-probability alone.
+
+    Returns:
+        The same sequences in a new order, with their new scores.
+
+    Raises:
+        TypeError: as `greedy`.
+        ValueError: as `greedy`, or if the weight is negative.
+
+    Source: Li et al. 2016, equation 9 (MMI-antiLM), with the model's own mean in place of a
+    language model.
+    """
+    if not (weight >= 0 and math.isfinite(weight)):
+        raise ValueError(f"weight must be zero or a positive number, got {weight}")
+    num, _ = check_start(others, max(found.tokens.shape[2], 1))
+    scores = torch.full_like(found.log_probs, -math.inf)
+    for row, lengths in enumerate(found.lengths):
+        real = lengths > 0  # the others are empty places
+        tokens = found.tokens[row, real].repeat(num, 1)  # (other · best, length)
+        state = repeat(others, int(real.sum()))  # each other source beside itself
+        each = sequence_log_probs(step, state, tokens, lengths[real].repeat(num), bos_id)
+        prior = each.view(num, -1).logsumexp(dim=0) - math.log(num)  # of a mean of probabilities
+        scores[row, real] = found.log_probs[row, real] - weight * prior
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    rows, weights = torch.arange(len(order), device=order.device)[:, None], found.weights
+    return NBest(
+        found.tokens[rows, order],
+        found.lengths.gather(1, order),
+        found.log_probs.gather(1, order),
+        scores,
+        None if weights is None else weights[rows, order],
+    )
+
+
 def check_start(state: State, max_length: int) -> tuple[int, torch.device]:
     """Refuse a search that cannot begin; return its batch size and device."""
     if max_length < 1:

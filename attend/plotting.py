@@ -336,7 +336,7 @@ def draw_node(ax: Axes, place: tuple[float, float], text: str, kept: bool) -> No
     """Write the text of one node into a box."""
     face, color = (COLORS[1], "white") if kept else ("#f3f4f6", "#4b5563")
     box = {"boxstyle": "round,pad=0.25", "facecolor": face, "edgecolor": "none"}
-    style = {"fontsize": "small", "linespacing": 1.05, "bbox": box}
+    style: dict[str, Any] = {"fontsize": "small", "linespacing": 1.05, "bbox": box}
     ax.text(*place, text, color=color, ha="center", va="center", **style)
 
 

@@ -1,0 +1,87 @@
+"""Ranking by mutual information: against a loop over plain numbers, on a table and on a model."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from attend.decoding import NBest, State, beam_search, mutual_information, sequence_log_probs
+from attend.rnn import Seq2Seq, Seq2SeqConfig
+
+PAD, BOS, EOS = 0, 1, 2
+
+# Source 0 says "a" (3) with probability 0.3 and "dunno" (4) with 0.6; source 1 only "dunno".
+FIRST = torch.tensor([[0, 0, 0.1, 0.3, 0.6], [0, 0, 0.05, 0.05, 0.9]])
+
+
+def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+    ends = torch.tensor([0.0, 0, 1, 0, 0]).expand(len(tokens), 5)
+    return torch.where(tokens[:, None] == BOS, FIRST[state["source"]], ends).log(), state
+
+
+def start(*sources: int) -> State:
+    return {"source": torch.tensor(sources)}
+
+
+def search(*sources: int) -> NBest:
+    return beam_search(step, start(*sources), BOS, EOS, PAD, 3, beam_size=5, num_best=4)
+
+
+def test_what_fits_any_source_loses() -> None:
+    found = search(0)
+    assert found.tokens[0, :3].tolist() == [[4, EOS], [3, EOS], [EOS, PAD]]
+    ranked = mutual_information(step, found, start(0, 1), BOS)
+    expected = {3: 0.3 / 0.175, 4: 0.6 / 0.75, EOS: 0.1 / 0.075}
+    assert ranked.tokens[0, :3, 0].tolist() == [3, EOS, 4]
+    assert_close(ranked.scores[0, :3].exp(), torch.tensor([expected[i] for i in (3, EOS, 4)]))
+    assert_close(ranked.log_probs[0, :3].exp(), torch.tensor([0.3, 0.1, 0.6]))
+    assert ranked.lengths.tolist() == [[2, 1, 2, 0]]  # the empty place stays last
+    assert ranked.scores[0, 3] == -math.inf
+
+
+def test_a_weight_of_zero_changes_nothing() -> None:
+    found = search(0, 1)
+    for old, new in zip(found, mutual_information(step, found, start(1), BOS, 0.0), strict=True):
+        assert (old is None and new is None) or torch.equal(old, new)
+
+
+@pytest.mark.parametrize("attention", ["none", "bahdanau"])
+def test_on_a_model(attention: str) -> None:
+    torch.manual_seed(3)
+    config = Seq2SeqConfig(11, 7, d_embed=3, d_hidden=5, num_layers=1, attention=attention)
+    model = Seq2Seq(config).eval()
+    src, lengths = torch.randint(3, 11, (5, 7)), torch.tensor([7, 2, 5, 1, 3])
+    with torch.no_grad():
+        here, others = model.encode(src[:2], lengths[:2]), model.encode(src[2:], lengths[2:])
+    found = beam_search(model.step, here, BOS, EOS, PAD, 6, beam_size=7, num_best=6)
+    ranked = mutual_information(model.step, found, others, BOS, 0.7)
+    assert (ranked.scores[:, :-1] >= ranked.scores[:, 1:]).all()
+    for row in range(2):
+        order = []
+        for place in range(6):
+            tokens, length = found.tokens[row, place], found.lengths[row, place]
+            shares = []
+            for i in range(3):
+                with torch.no_grad():
+                    alone = model.encode(src[2 + i : 3 + i], lengths[2 + i : 3 + i])
+                one = sequence_log_probs(model.step, alone, tokens[None], length[None], BOS)
+                shares.append(math.exp(one))
+            order.append(float(found.log_probs[row, place]) - 0.7 * math.log(sum(shares) / 3))
+        assert_close(ranked.scores[row], torch.tensor(sorted(order, reverse=True)))
+        best = max(range(6), key=order.__getitem__)
+        assert torch.equal(ranked.tokens[row, 0], found.tokens[row, best])
+        if found.weights is not None and ranked.weights is not None:
+            assert torch.equal(ranked.weights[row, 0], found.weights[row, best])
+
+
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
+def test_a_weight_must_be_a_positive_number(weight: float) -> None:
+    with pytest.raises(ValueError, match="weight must be zero or a positive number"):
+        mutual_information(step, search(0), start(1), BOS, weight)
+
+
+def test_others_are_needed() -> None:
+    with pytest.raises(ValueError, match="the state is empty"):
+        mutual_information(step, search(0), {}, BOS)
