@@ -169,13 +169,14 @@ def truncate(
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
     kept = (log_probs / temperature).log_softmax(dim=-1)
     if top_k is not None:
-        worst = kept.topk(min(top_k, kept.shape[-1]), dim=-1).values[..., -1:]
-        kept = kept.masked_fill(kept < worst, float("-inf")).log_softmax(dim=-1)
-    if top_p is not None:
+        best = kept.topk(min(top_k, kept.shape[-1]), dim=-1).indices
+        outside = torch.ones_like(kept, dtype=torch.bool).scatter(-1, best, False)
+        kept = kept.masked_fill(outside, float("-inf")).log_softmax(dim=-1)
+    if top_p is not None and top_p < 1:
         ordered, order = kept.sort(dim=-1, descending=True, stable=True)
-        before = ordered.exp().cumsum(dim=-1) - ordered.exp()  # what the likelier ones add up to
+        before = ordered.exp().cumsum(dim=-1).roll(1, dims=-1)  # what the likelier ones add up to
+        before[..., 0] = -1.0  # the first always stays, however small top_p
         outside = (before >= top_p).scatter(-1, order, before >= top_p)
-        outside = outside & (kept < ordered[..., :1])  # rounding never drops the first
         kept = kept.masked_fill(outside, float("-inf")).log_softmax(dim=-1)
     return kept
 
@@ -238,6 +239,10 @@ def beam_search(
     source stops when no beginning can still overtake its `num_best` finished sequences, or at
     `max_length`. What `max_length` cuts off is returned only where nothing has finished.
 
+    The penalties rank what has finished; which beginnings stay is decided by log-probability
+    alone. With a length penalty a beginning counts as able to overtake while its log-probability,
+    divided by the largest `lp` still possible, is above the worst score to be returned.
+
     Args:
         step: the model, see the top of this module.
         state: where decoding starts; the batch size is read off it.
@@ -253,6 +258,9 @@ def beam_search(
         coverage_penalty: `β` of GNMT's `cp`: 0 leaves coverage out. Others need a step that keeps
             `weights` and `mask` in the state. See `rank`.
         min_length: the fewest tokens of a sequence, EOS included.
+
+    Returns:
+        The `num_best` best sequences for each source.
 
     Raises:
         TypeError: if what `step` returns is not `(log_probs, state)`.
@@ -295,7 +303,8 @@ def rank(
         length: the number of tokens, EOS included.
         length_penalty: `α`.
         coverage: `cp = β · Σ_j log min(Σ_i α_ij, 1)`, over the source's tokens `j` and the
-            sequence's tokens `i`: how much of the source was never looked at.
+            sequence's tokens `i`: 0 if each of the source's tokens was looked at with a weight of
+            1 in all, else negative. (The logarithm is cut off at 1e-6, about -14.)
 
     Source: Wu et al. 2016 (GNMT), equation 14.
     """
@@ -457,7 +466,7 @@ def exact_search(
 ) -> Decoded:
     """Find the most likely sequence that ends by `max_length`, with certainty.
 
-    A token can only lower a log-probability. So a beginning less likely than a sequence that has
+    A token can only lower a log-probability. So a beginning no likelier than a sequence that has
     already ended cannot lead to a better one and is dropped; all others are kept, however many.
 
     Args:
@@ -468,7 +477,7 @@ def exact_search(
         pad_id: what follows EOS.
         max_length: the most tokens of a sequence, EOS included.
         start: sequences found by another search, with the same `max_length`: the more likely they
-            are, the less there is to try.
+            are, the less there is to try. Those that were cut off do not count.
         max_prefixes: how many beginnings to keep at most, over all sources.
 
     Returns:
@@ -502,6 +511,8 @@ def exact_search(
                 found[source] = pad_id
                 found[source, : length - 1] = prefixes[row, 1:]
                 found[source, length - 1] = eos_id
+        if length == max_length:
+            break
         alive = totals > best[owner][:, None]
         alive[:, eos_id] = False
         rows, tokens = alive.nonzero(as_tuple=True)
@@ -551,7 +562,12 @@ def sequence_log_probs(
 
 @torch.no_grad()
 def mutual_information(
-    step: Step, found: NBest, others: State, bos_id: int, weight: float = 1.0
+    step: Step,
+    found: NBest,
+    others: State,
+    bos_id: int,
+    weight: float = 1.0,
+    num_best: int | None = None,
 ) -> NBest:
     """Rank sequences anew: what would be written about any source loses.
 
@@ -564,9 +580,10 @@ def mutual_information(
         others: the state from which decoding the other sources starts.
         bos_id: the token fed first.
         weight: 0 ranks by log-probability alone.
+        num_best: how many sequences to return for each source; all if None.
 
     Returns:
-        The same sequences in a new order, with their new scores.
+        The best of the sequences in their new order, with their new scores.
 
     Raises:
         TypeError: as `greedy`.
@@ -587,6 +604,7 @@ def mutual_information(
         prior = each.view(num, -1).logsumexp(dim=0) - math.log(num)  # of a mean of probabilities
         scores[row, real] = found.log_probs[row, real] - weight * prior
     scores, order = scores.sort(dim=1, descending=True, stable=True)
+    scores, order = scores[:, :num_best], order[:, :num_best]
     rows, weights = torch.arange(len(order), device=order.device)[:, None], found.weights
     return NBest(
         found.tokens[rows, order],

@@ -326,7 +326,8 @@ def minimum_risk(
 ) -> None:
     """Go on training with a beam in the loop: lower the expected risk over its n-best list.
 
-    Source: Shen et al. 2016, equation 10, with the n-best list as the sample.
+    Source: Shen et al. 2016, equation 10, who draw their candidates at random and flatten their
+    probabilities; here the candidates are a beam's, their probabilities as they are.
     """
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)

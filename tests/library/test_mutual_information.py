@@ -39,6 +39,9 @@ def test_what_fits_any_source_loses() -> None:
     assert_close(ranked.log_probs[0, :3].exp(), torch.tensor([0.3, 0.1, 0.6]))
     assert ranked.lengths.tolist() == [[2, 1, 2, 0]]  # the empty place stays last
     assert ranked.scores[0, 3] == -math.inf
+    best = mutual_information(step, found, start(0, 1), BOS, num_best=2)
+    assert torch.equal(best.tokens, ranked.tokens[:, :2])
+    assert torch.equal(best.scores, ranked.scores[:, :2])
 
 
 def test_a_weight_of_zero_changes_nothing() -> None:
