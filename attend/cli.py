@@ -1,5 +1,6 @@
 """The command `attend`: train a model, chat with it, translate with it."""
 
+import io
 import os
 import shlex
 import shutil
@@ -58,7 +59,7 @@ class Train:
 class Chat:
     """Chat with a model that `attend train chatbot` has made; piped lines are answered too."""
 
-    search: SearchConfig
+    search: SearchConfig = SearchConfig(method="mmi")
     run: Path = Path("runs/chatbot")
     """The folder of the training run."""
     show_attention: bool = False
@@ -97,7 +98,8 @@ MARKERS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; end with status 2 if it cannot be meant, 1 if something else is wrong."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may be unable to write every letter
+            stream.reconfigure(errors="replace", line_buffering=True)
     try:
         command = tyro.cli(
             Command, prog="attend", description=DESCRIPTION, args=arguments, config=MARKERS
@@ -185,11 +187,10 @@ def open_run(command: Chat | Translate) -> Run:
         name = run.config.name
         raise FlagError("run", f"{command.run} is a run of {name}: use `attend {USES[name]}`")
     size = len(run.tgt_vocab)
-    if search.method == "beam" and search.beam_size > size:
-        raise FlagError(
-            "beam_size",
-            f"{search.beam_size} is larger than the model's vocabulary of {size} tokens",
-        )
+    flag = {"beam": "beam_size", "mmi": "candidates"}.get(search.method)
+    if flag and getattr(search, flag) > size:
+        number = getattr(search, flag)
+        raise FlagError(flag, f"{number} is larger than the model's vocabulary of {size} tokens")
     attends = run.config.attention != "none"
     if not attends and (command.show_attention or search.coverage_penalty):
         flag = "show_attention" if command.show_attention else "coverage_penalty"
@@ -209,7 +210,7 @@ def talk(run: Run, command: Chat | Translate, prompt: str, prefix: str) -> None:
         if line:
             answer(run, command, line, search, prefix * typed)
         else:
-            print("(Say something.)" * typed, flush=True)  # piped: one line for each line
+            print("(Say something.)" * typed)  # piped: one line for each line
     if typed:
         print("Bye!")
 
@@ -238,17 +239,17 @@ def answer(
 ) -> None:
     """Print the replies to a text, each on a line, and on stderr which of its tokens are unknown.
 
-    Several replies are numbered, with their log-probability in nats.
+    Several replies are numbered, with the score that ranks them.
     """
     if unknown := run.unknown(text):
         named = ", ".join(unknown)
-        print(f"(The model has never learned: {named})", file=sys.stderr, flush=True)
+        print(f"(The model has never learned: {named})", file=sys.stderr)
     replies = respond(run, [text], search)[0]
     for place, reply in enumerate(replies, start=1):
         written = reply.text or "…"
         if len(replies) > 1:
-            written = f"{place}. {written}  ({reply.log_prob:.2f})"
-        print(prefix + written, flush=True)
+            written = f"{place}. {written}  ({reply.score:.2f})"
+        print(prefix + written)
         if command.show_attention and reply.weights is not None:
             columns = shutil.get_terminal_size().columns
             print(shaded(reply.weights, run.config.tokenize(text), reply.tokens, columns))

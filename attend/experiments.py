@@ -6,11 +6,15 @@ machine. Chapters read these files with `attend.results.load` and draw them.
 
 import argparse
 import copy
+import dataclasses
 import json
+import math
 import os
 import platform
 import subprocess
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -20,11 +24,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attend.data import Batch, Vocabulary, batches, make_batch
+from attend.data import Batch, Vocabulary, batches, make_batch, pad
 from attend.data.dates import DatePair, date_alignment, dates
+from attend.data.dialogue import detokenize, dialogue, tokenize
 from attend.data.reverse import LETTERS, cut_short, reverse, reverse_alignment
-from attend.decoding import Decoded, NBest, beam_search, exact_search, greedy, repeat
-from attend.metrics import alignment_accuracy, exact_match, token_accuracy
+from attend.decoding import (
+    Decoded,
+    NBest,
+    beam_search,
+    exact_search,
+    greedy,
+    repeat,
+    sequence_log_probs,
+)
+from attend.metrics import alignment_accuracy, distinct_n, exact_match, token_accuracy
+from attend.recipes import (
+    ChatbotConfig,
+    Report,
+    Run,
+    SearchConfig,
+    Split,
+    TokenPair,
+    load_run,
+    respond,
+    train,
+)
 from attend.rnn import Seq2Seq, Seq2SeqConfig
 from attend.training import clip_by_global_norm, fit, reproducible
 
@@ -374,6 +398,133 @@ def beam_training() -> dict[str, Any]:
     return per_seed(tuning_run)
 
 
+# The chatbots of chapter 4, of nearly equal size: those with attention have the smaller state.
+CHATBOTS: dict[str, dict[str, Any]] = {
+    "none": {"hidden_size": 168, "attention": "none"},
+    "bahdanau": {"hidden_size": 128, "attention": "bahdanau", "score": "additive"},
+    "luong": {"hidden_size": 137, "attention": "luong", "score": "dot"},
+}
+
+
+class Backwards(ChatbotConfig):
+    """The recipe of the chatbot with the pairs turned round, from replies to prompts."""
+
+    def read(self, split: Split) -> list[TokenPair]:
+        """The words of every reply and prompt of a split."""
+        return [(reply, prompt) for prompt, reply in super().read(split)]
+
+
+# Ways to reply: a name, and what `respond` is told.
+REPLIES = {
+    "greedy": SearchConfig(method="greedy"),
+    "beam of 5": SearchConfig(),
+    "beam of 20": SearchConfig(beam_size=20),
+    "beam of 20, length penalty 1": SearchConfig(beam_size=20, length_penalty=1.0),
+    "sampling": SearchConfig(method="sample"),
+    "sampling, nucleus 0.9, temperature 0.7": SearchConfig(
+        method="sample", temperature=0.7, top_p=0.9
+    ),
+    "mutual information": SearchConfig(method="mmi"),
+}
+
+
+def train_chatbot(config: ChatbotConfig, **options: Any) -> tuple[Run, Report]:
+    """Train a chatbot in a folder that is then forgotten."""
+    with tempfile.TemporaryDirectory(prefix="attend-") as folder:
+        config = dataclasses.replace(config, out=Path(folder) / "run", **options)
+        report = train(config)
+        return load_run(config.out), report
+
+
+def reply_measures(replies: Sequence[Sequence[str]], traced: float) -> dict[str, float]:
+    """How varied replies to different prompts are, and how often a judge finds their prompts."""
+    commonest = Counter(map(tuple, replies)).most_common(1)[0][1]
+    return {
+        "distinct_1": distinct_n(replies, 1),
+        "distinct_2": distinct_n(replies, 2),
+        "commonest": commonest / len(replies),
+        "length": sum(map(len, replies)) / len(replies),
+        "traced": traced,
+    }
+
+
+@torch.no_grad()
+def traced(judge: Run, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> float:
+    """How often a judge picks from all prompts the one that a reply was given to.
+
+    The judge is a model that was trained to write the prompt for a reply. It picks the prompt
+    whose probability rises most by knowing the reply: the mutual information of the two.
+
+    Args:
+        judge: the model, trained backwards.
+        prompts: different prompts, as ids.
+        replies: a reply to each, as ids, none of them empty.
+    """
+    tokens, lengths = pad([[*prompt, Vocabulary.eos_id] for prompt in prompts])
+    num = len(prompts)
+    table = torch.empty(num, num)  # (reply, prompt)
+    for row, reply in enumerate(replies):
+        state = repeat(judge.model.encode(*pad([reply])), num)
+        table[row] = sequence_log_probs(judge.model.step, state, tokens, lengths, Vocabulary.bos_id)
+    picked = (table - table.logsumexp(dim=0)).argmax(dim=1)
+    return (picked == torch.arange(num)).double().mean().item()
+
+
+def chat_run(seed: int, source: str = "small-talk") -> dict[str, Any]:
+    """Train a chatbot and a judge; measure the replies to all test prompts in every way."""
+    run, report = train_chatbot(ChatbotConfig(data=source), seed=seed)
+    judge, _ = train_chatbot(Backwards(data=source), seed=seed)
+    exchanges = {exchange.prompt: exchange.reply for exchange in dialogue("test", source)}
+    prompts = list(exchanges)
+    said = {"people": [tokenize(reply) for reply in exchanges.values()]}
+    for name, search in REPLIES.items():
+        said[name] = [found[0].tokens for found in respond(run, prompts, search)]
+    asked = [judge.tgt_vocab.encode(tokenize(prompt)) for prompt in prompts]
+    result: dict[str, Any] = {"perplexity": report.test["perplexity"], "prompts": len(prompts)}
+    for name, replies in said.items():
+        ids = [judge.src_vocab.encode(reply) or [Vocabulary.eos_id] for reply in replies]
+        result[name] = reply_measures(replies, traced(judge, asked, ids))
+    result["transcript"] = {
+        prompt: {name: detokenize(replies[i]) for name, replies in said.items()}
+        for i, prompt in enumerate(prompts)
+    }
+    print(seed, source, {k: v for k, v in result.items() if k != "transcript"}, flush=True)
+    return result
+
+
+def chatbot() -> dict[str, Any]:
+    """Chapter 4: replies to all test prompts, looked for in different ways."""
+    return per_seed(chat_run)
+
+
+def perplexity_run(seed: int, **options: Any) -> dict[str, Any]:
+    """Train one chatbot and report its perplexity."""
+    run, report = train_chatbot(ChatbotConfig(), seed=seed, **options)
+    valid = [math.exp(epoch.valid_loss) for epoch in report.history]
+    result = {
+        "perplexity": report.test["perplexity"],
+        "valid": valid,
+        "train": [math.exp(epoch.train_loss) for epoch in report.history],
+        "best_epoch": report.best_epoch,
+        "parameters": count_parameters(run.model),
+    }
+    print(seed, options, result, flush=True)
+    return result
+
+
+def chatbot_attention() -> dict[str, Any]:
+    """Chapter 4: does small talk need attention? Three models of nearly equal size."""
+    return {
+        name: per_seed(perplexity_run, attention=name, **options)
+        for name, options in CHATBOTS.items()
+    }
+
+
+def chatbot_public() -> dict[str, Any]:
+    """Chapter 4: the same program on the ChatterBot corpus, by one flag."""
+    return per_seed(chat_run, source="chatterbot")
+
+
 EXPERIMENTS = (
     bottleneck,
     layers,
@@ -382,6 +533,9 @@ EXPERIMENTS = (
     scores_dates,
     beam_curse,
     beam_training,
+    chatbot,
+    chatbot_attention,
+    chatbot_public,
 )
 
 

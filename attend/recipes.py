@@ -13,6 +13,7 @@ there, and `respond` uses it. A folder holds
 import datetime
 import json
 import math
+import shutil
 import signal
 import threading
 import zlib
@@ -23,7 +24,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -39,7 +40,16 @@ from attend.data.batching import Pair
 from attend.data.dates import FIRST_DAY, dates
 from attend.data.dialogue import detokenize, dialogue, tokenize
 from attend.data.vocabulary import UNK
-from attend.decoding import Decoded, NBest, State, beam_search, greedy, repeat, sample
+from attend.decoding import (
+    Decoded,
+    NBest,
+    State,
+    beam_search,
+    greedy,
+    mutual_information,
+    repeat,
+    sample,
+)
 from attend.metrics import distinct_n, exact_match, perplexity, token_accuracy
 from attend.rnn import AttentionName, Seq2Seq, Seq2SeqConfig
 from attend.training import clip_by_global_norm, reproducible, sequence_cross_entropy
@@ -128,6 +138,10 @@ class ChatbotConfig(TrainConfig):
     """Train a chatbot on pairs of what one says and what the other answers."""
 
     out: Path = Path("runs/chatbot")
+    epochs: int = 16
+    dropout: float = 0.5
+    attention: AttentionName = "bahdanau"
+    score: ScoreName = "additive"
     data: str = "small-talk"
     """small-talk, chatterbot (downloaded once), or a file of lines of prompt, tab, reply."""
     min_count: int = 2
@@ -157,6 +171,11 @@ class ChatbotConfig(TrainConfig):
         """One vocabulary for prompts and replies: the words that come often enough."""
         counts = Counter(chain.from_iterable(prompt + reply for prompt, reply in pairs))
         often = [word for word, count in counts.items() if count >= self.min_count]
+        if not often:
+            raise ValueError(
+                f"no word of {self.data} comes {self.min_count} times: give more exchanges, or "
+                "lower min_count"
+            )
         vocab = Vocabulary(often, unknown=True)
         return vocab, vocab
 
@@ -228,6 +247,11 @@ class Data(NamedTuple):
     train: list[Pair]
     valid: list[Pair]
     test: list[Pair]
+
+    def others(self, num: int = 64) -> list[list[int]]:
+        """At most `num` sources, taken evenly from the training split."""
+        every = math.ceil(len(self.train) / num)
+        return [list(source) for source, _ in self.train[::every]]
 
     def fingerprint(self) -> int:
         """A number that is another one for other data."""
@@ -374,6 +398,7 @@ class Training:
     def __init__(self, config: TrainConfig, data: Data) -> None:
         reproducible(config.seed)
         self.config, self.data = config, data
+        self.fingerprint = data.fingerprint()
         self.steps = math.ceil(len(data.train) / config.batch_size)  # in an epoch
         self.model = build(config, data.src_vocab, data.tgt_vocab).to(device())
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr)
@@ -475,13 +500,14 @@ class Training:
             "config": {**asdict(self.config), "out": str(self.config.out)},
             "src_tokens": self.data.src_vocab.tokens,
             "tgt_tokens": self.data.tgt_vocab.tokens,
+            "others": self.data.others(),
             "model": self.model.state_dict(),
         }
 
     def save(self) -> None:
         """Write `last.pt`: what it takes to use the model, and to go on training it."""
         state = {
-            "data": self.data.fingerprint(),
+            "data": self.fingerprint,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": random_state(),
@@ -504,7 +530,7 @@ class Training:
             )
         saved = checkpoints.load(path)
         refuse_differences(self.config, read_config(saved, path))
-        if saved["data"] != self.data.fingerprint():
+        if saved["data"] != self.fingerprint:
             raise CheckpointError(
                 f"the data is not what the run in {path.parent} began with: undo the change, or "
                 "begin another run in another folder"
@@ -546,11 +572,12 @@ class Monitor:
         done, total = training.steps_taken, training.config.epochs * training.steps
         # What a killed run wrote after its last checkpoint comes again, and must not come twice.
         self.writer = SummaryWriter(training.config.out, purge_step=done + 1)
+        columns = shutil.get_terminal_size().columns - 4  # room for the ^C of a terminal
         self.bar = tqdm(
-            total=total, initial=done, unit="step", leave=False, disable=None, dynamic_ncols=True
+            total=total, initial=done, unit="step", leave=False, disable=None, ncols=columns
         )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Monitor":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -641,11 +668,20 @@ def set_random_state(state: dict[str, Tensor]) -> None:
 
 
 class Run(NamedTuple):
-    """A trained model, in eval mode, and what it takes to talk to it."""
+    """A trained model, in eval mode, and what it takes to talk to it.
+
+    Attributes:
+        config: the flags it was trained with.
+        src_vocab: what the ids of texts mean.
+        tgt_vocab: what the ids of replies mean.
+        others: some sources of the training data, against which mutual information is measured.
+        model: the model.
+    """
 
     config: TrainConfig
     src_vocab: Vocabulary
     tgt_vocab: Vocabulary
+    others: list[list[int]]
     model: Seq2Seq
 
     def unknown(self, text: str) -> list[str]:
@@ -677,7 +713,7 @@ def load_run(folder: Path) -> Run:
         tgt = src
     model = build(config, src, tgt).to(device())
     model.load_state_dict(saved["model"])
-    return Run(config, src, tgt, model.eval())
+    return Run(config, src, tgt, saved["others"], model.eval())
 
 
 def read_config(saved: dict[str, Any], path: Path) -> TrainConfig:
@@ -694,12 +730,13 @@ def read_config(saved: dict[str, Any], path: Path) -> TrainConfig:
 class SearchConfig:
     """How a reply is looked for."""
 
-    method: Literal["greedy", "beam", "sample"] = "beam"
-    """greedy: the likeliest word at each step; beam: the likeliest replies; sample: at random."""
+    method: Literal["greedy", "beam", "sample", "mmi"] = "beam"
+    """greedy: the likeliest word at each step; beam: the likeliest replies; sample: at random; mmi:
+    of the likeliest replies those that would fit other texts least (mutual information)."""
     beam_size: int = 5
     """Beam: how many beginnings are kept."""
     num_best: int = 1
-    """Beam and sample: how many replies to give."""
+    """Beam, sample and mmi: how many replies to give."""
     length_penalty: float = 0.0
     """Beam: favours longer replies; 0.6 to 1 is usual."""
     coverage_penalty: float = 0.0
@@ -710,6 +747,10 @@ class SearchConfig:
     """Sample: among the k likeliest words only."""
     top_p: float | None = None
     """Sample: among the fewest words that together have this probability."""
+    candidates: int = 20
+    """Mmi: how many of the likeliest replies to choose from."""
+    mmi_weight: float = 0.7
+    """Mmi: how much a reply loses that would fit other texts too; 0 changes nothing."""
     max_length: int = 40
     """The most tokens of a reply."""
     seed: int = 0
@@ -717,9 +758,9 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant, and flags of another method."""
-        for flag in ("beam_size", "num_best", "max_length"):
+        for flag in ("beam_size", "num_best", "max_length", "candidates"):
             check(self, flag, getattr(self, flag) >= 1, "at least 1")
-        for flag in ("length_penalty", "coverage_penalty"):
+        for flag in ("length_penalty", "coverage_penalty", "mmi_weight"):
             check(self, flag, 0 <= getattr(self, flag) < math.inf, "zero or a positive number")
         check(self, "temperature", 0 < self.temperature < math.inf, "a positive number")
         check(self, "top_k", self.top_k is None or self.top_k >= 1, "at least 1")
@@ -728,19 +769,23 @@ class SearchConfig:
         for field in fields(self):
             methods = METHODS.get(field.name, (self.method,))
             if self.method not in methods and getattr(self, field.name) != field.default:
-                raise FlagError(field.name, f"is for the method {' and '.join(methods)}")
+                raise FlagError(field.name, f"is for --method {' and '.join(methods)}")
         if self.num_best > self.beam_size and self.method == "beam":
             raise FlagError("num_best", f"must be at most the beam size {self.beam_size}")
+        if self.num_best > self.candidates and self.method == "mmi":
+            raise FlagError("num_best", f"must be at most the {self.candidates} candidates")
 
 
 METHODS = {
     "beam_size": ("beam",),
-    "num_best": ("beam", "sample"),
+    "num_best": ("beam", "sample", "mmi"),
     "length_penalty": ("beam",),
     "coverage_penalty": ("beam",),
     "temperature": ("sample",),
     "top_k": ("sample",),
     "top_p": ("sample",),
+    "candidates": ("mmi",),
+    "mmi_weight": ("mmi",),
     "seed": ("sample",),
 }
 BEAM = SearchConfig()
@@ -809,6 +854,13 @@ def decode(run: Run, sources: Sequence[Sequence[int]], search: SearchConfig) -> 
         size, best = search.beam_size, search.num_best
         penalties = (search.length_penalty, search.coverage_penalty)
         return beam_search(step, state, *ids, size, best, *penalties)
+    if search.method == "mmi":
+        found = beam_search(step, state, *ids, search.candidates, search.candidates)
+        others, lengths = pad(run.others)
+        other_state = run.model.encode(others.to(device()), lengths.to(device()))
+        return mutual_information(
+            step, found, other_state, vocab.bos_id, search.mmi_weight, search.num_best
+        )
     if search.method == "greedy":
         return n_best(greedy(step, state, *ids), 1)
     generator = torch.Generator(device()).manual_seed(search.seed)
@@ -855,11 +907,11 @@ def measure_chatbot(run: Run, data: Data) -> dict[str, float]:
     for start in range(0, len(prompts), 64):
         found = decode(run, prompts[start : start + 64], BEAM).first()
         replies += [run.tgt_vocab.decode(ids) for ids in found.tokens.tolist()]
-    return {
-        "perplexity": perplexity(run.model, evaluation_batches(data.test)),
-        "distinct_1": distinct_n(replies, 1),
-        "distinct_2": distinct_n(replies, 2),
-    }
+    measures = {"perplexity": perplexity(run.model, evaluation_batches(data.test))}
+    for n in (1, 2):  # nothing is varied about replies without a word
+        long_enough = any(len(reply) >= n for reply in replies)
+        measures[f"distinct_{n}"] = distinct_n(replies, n) if long_enough else 0.0
+    return measures
 
 
 def measure_dates(run: Run, data: Data) -> dict[str, float]:
