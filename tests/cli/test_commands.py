@@ -1,0 +1,345 @@
+"""The command `attend`: what it prints, and how it ends."""
+
+import io
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from attend.cli import main, resuming, shaded
+from attend.data.dialogue import split_of
+from attend.recipes import ChatbotConfig, DatesConfig, train
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of 40 exchanges, most of them for training."""
+    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for number in range(400):
+        prompt = f"what is {number} and {number % 7} ?"
+        lines[split_of(prompt)].append(f"{prompt}\tit is {number % 5} , not {number % 3} .")
+    kept = lines["train"][:30] + lines["valid"][:5] + lines["test"][:5]
+    path = tmp_path_factory.mktemp("data") / "talk.tsv"
+    path.write_text("\n".join(kept) + "\n")
+    return path
+
+
+SMALL = ["--epochs", "2", "--batch-size", "8", "--hidden-size", "7", "--embed-size", "5"]
+
+
+@pytest.fixture(scope="session")
+def chatbot(talk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small chatbot."""
+    out = tmp_path_factory.mktemp("chatbot")
+    sizes = {"epochs": 15, "batch_size": 8, "hidden_size": 16, "embed_size": 8, "lr": 0.05}
+    train(ChatbotConfig(out=out, data=str(talk), min_count=1, **sizes))
+    return out
+
+
+@pytest.fixture(scope="session")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small translator of dates, without attention."""
+    out = tmp_path_factory.mktemp("dates")
+    train(DatesConfig(out=out, num=100, epochs=1, hidden_size=7, embed_size=5, attention="none"))
+    return out
+
+
+@dataclass
+class Ended:
+    """How a command ended, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+Attend = Callable[..., Ended]
+
+
+@pytest.fixture
+def attend(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Attend:
+    """Return a function that runs the command in an empty folder, with lines piped into it."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, typed: bytes = b"") -> Ended:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
+        try:
+            main([str(argument) for argument in arguments])
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        return Ended(status, *capsys.readouterr())
+
+    return run
+
+
+# --- Help ---
+
+
+def test_help_names_the_commands(attend: Attend) -> None:
+    ended = attend("--help")
+    assert ended.status == 0
+    for command in ("train", "chat", "translate"):
+        assert re.search(rf"• {command} +[A-Z]", ended.out)
+    for recipe in ("chatbot", "dates"):
+        assert re.search(rf"• {recipe} +[A-Z]", attend("train", "--help").out)
+
+
+@pytest.mark.parametrize(
+    "command", [["train", "chatbot"], ["train", "dates"], ["chat"], ["translate"]]
+)
+def test_every_flag_has_a_plain_name_and_a_help_text(attend: Attend, command: list[str]) -> None:
+    ended = attend(*command, "--help")
+    assert ended.status == 0
+    text = re.sub("[│╭╮╰╯─]", " ", ended.out)
+    flags = re.findall(r"^ +(--\w.*)", re.sub(r"\s*\n {6,}", "  ", text), re.MULTILINE)
+    assert len(flags) > 10
+    for flag in flags:
+        words = r"[A-Za-z].* \(default: "
+        assert re.match(rf"--[a-z-]+( \S+)?  +{words}", flag), f"no plain name, no help: {flag}"
+
+
+# --- Training ---
+
+
+def test_train_and_what_it_says(attend: Attend, talk: Path, tmp_path: Path) -> None:
+    ended = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert (ended.status, ended.err) == (0, ""), "no bar where there is no terminal"
+    assert "on 30 pairs (5 to validate, 5 to test), on the CPU" in ended.out
+    assert re.search(r"^epoch  1/2  train loss \d\.\d{3}  valid loss", ended.out, re.MULTILINE)
+    assert re.search(r"Kept: the model of epoch [12]\. On the test split:\n  perplexity", ended.out)
+    assert "attend chat --run runs/chatbot\n" in ended.out
+    assert (tmp_path / "runs/chatbot/report.json").is_file()
+    again = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert again.status == 1
+    assert again.err.startswith(
+        "attend: runs/chatbot holds a run already: go on with it (--resume)"
+    )
+    done = attend("train", "chatbot", "--data", talk, *SMALL, "--resume")
+    assert done.status == 0
+    assert done.out.startswith("all 2 epochs are done: there is nothing left to train\n\nKept:")
+    other = attend("train", "chatbot", "--data", talk, *SMALL, "--lr", "0.5", "--resume")
+    assert other.status == 1
+    assert "began with other flags: lr was 0.008 and is now 0.5." in other.err
+
+
+def test_the_command_that_resumes_gives_the_same_flags(talk: Path) -> None:
+    assert resuming(DatesConfig()) == "attend train dates --resume"
+    config = ChatbotConfig(out=Path("a folder/of mine"), lr=1e-5, attention="none")
+    words = shlex.split(resuming(config))
+    assert words[:3] == ["attend", "train", "chatbot"]
+    assert words[3:] == [
+        *("--out", "a folder/of mine", "--lr", "1e-05", "--attention", "none", "--resume")
+    ]
+
+
+# --- What cannot be meant, or does not work ---
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("", "Expected one of {train, chat, translate}"),
+        ("train", "Expected one of {chatbot, dates}"),
+        ("train poems", "Unrecognized options: poems"),
+        ("train chatbot --hiden-size 3", "Unrecognized options: --hiden-size"),
+        ("train chatbot --hidden-size large", "Error parsing --hidden-size"),
+        ("train chatbot --attention all", "invalid choice 'all' for argument '--attention'"),
+        ("train chatbot --hidden-size 0", "attend: --hidden-size must be at least 1, got 0\n"),
+        ("train chatbot --dropout 1.5", "attend: --dropout must be at least 0 and below 1, got"),
+        ("chat --method beam --beam-size 0", "attend: --beam-size must be at least 1, got 0\n"),
+        ("chat --temperature 0.5", "attend: --temperature is for --method sample\n"),
+        ("chat --beam-size 3", "attend: --beam-size is for --method beam\n"),
+        ("chat --method beam --num-best 9", "attend: --num-best must be at most the beam size 5"),
+    ],
+)
+def test_a_command_that_cannot_be_meant(attend: Attend, command: str, message: str) -> None:
+    ended = attend(*command.split())
+    assert (ended.status, ended.out) == (2, "")
+    assert message in ended.err and "Traceback" not in ended.err
+
+
+def test_a_search_that_does_not_fit_the_model(attend: Attend, chatbot: Path, dates: Path) -> None:
+    wide = attend("chat", "--run", chatbot, "--method", "beam", "--beam-size", "500")
+    assert (wide.status, wide.out) == (2, "")
+    assert re.fullmatch(
+        r"attend: --beam-size 500 is larger than the model's vocabulary of \d\d tokens\n", wide.err
+    )
+    blind = attend("translate", "--run", dates, "--show-attention", "May 1, 2024")
+    assert blind.status == 2
+    assert "--show-attention needs a model with attention" in blind.err
+    blind = attend("translate", "--run", dates, "--coverage-penalty", "0.2", "May 1, 2024")
+    assert blind.status == 2
+    assert "--coverage-penalty needs a model with attention" in blind.err
+
+
+def test_a_run_of_another_recipe(attend: Attend, chatbot: Path, dates: Path) -> None:
+    for command, folder, instead in (("chat", dates, "translate"), ("translate", chatbot, "chat")):
+        ended = attend(command, "--run", folder)
+        assert ended.status == 2
+        assert f"use `attend {instead}`" in ended.err
+
+
+def test_a_run_that_is_not_there_or_damaged(attend: Attend, chatbot: Path, tmp_path: Path) -> None:
+    missing = attend("chat")
+    assert (missing.status, missing.out) == (1, "")
+    assert (
+        missing.err
+        == "attend: there is no run in runs/chatbot: train one, or name another folder\n"
+    )
+    content = (chatbot / "best.pt").read_bytes()
+    (tmp_path / "best.pt").write_bytes(content[:-100])
+    damaged = attend("chat", "--run", tmp_path)
+    assert damaged.status == 1
+    assert damaged.err.endswith(
+        "best.pt is damaged, or was cut off when it was copied: copy it again, or train again\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "attend: there is no dialogue 'talk.txt'"),
+        (b"", "attend: talk.txt is empty"),
+        (b"no tab\n", "attend: line 1 of talk.txt is 'no tab': it must be a prompt, one tab"),
+        (b"\xff\xfe\n", "attend: talk.txt is not in UTF-8"),
+    ],
+)
+def test_data_that_is_not_right(
+    attend: Attend, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "talk.txt").write_bytes(content)
+    ended = attend("train", "chatbot", "--data", "talk.txt")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith(message)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_made(attend: Attend, talk: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    ended = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert (ended.status, ended.out) == (1, "")
+    assert re.fullmatch(r"attend: runs/chatbot cannot be made: .*\n", ended.err)
+
+
+def test_a_learning_rate_that_is_too_high(attend: Attend, talk: Path, tmp_path: Path) -> None:
+    ended = attend("train", "chatbot", "--data", talk, *SMALL, "--lr", "1e30")
+    assert ended.status == 1
+    assert re.fullmatch(
+        r"attend: .* became .* in epoch 1: train again with a lower lr\. "
+        r"runs/chatbot/last.pt still holds the weights from before\n",
+        ended.err,
+    )
+
+
+# --- Chat and translation, piped ---
+
+
+def test_each_line_piped_in_is_answered_by_a_line(attend: Attend, chatbot: Path) -> None:
+    ended = attend("chat", "--run", chatbot, typed=b"What is 8 and 1?\n\n  and 3 ?\nquit\n")
+    assert ended.status == 0
+    lines = ended.out.splitlines()
+    assert len(lines) == 4 and lines[1] == ""
+    assert ended.err == "(The model has never learned: quit)\n"
+
+
+def test_unknown_words_and_odd_bytes_are_named_and_the_chat_goes_on(
+    attend: Attend, chatbot: Path
+) -> None:
+    ended = attend("chat", "--run", chatbot, typed="What is ß and 注?\nAnd 3?".encode() + b"\xff")
+    assert ended.status == 0
+    assert len(ended.out.splitlines()) == 2
+    assert ended.err.splitlines() == [
+        "(The model has never learned: ß, 注)",
+        "(The model has never learned: �)",
+    ]
+
+
+def test_several_replies_are_numbered(attend: Attend, chatbot: Path) -> None:
+    ended = attend("chat", "--run", chatbot, "--num-best", "3", typed=b"What is it?\n")
+    lines = ended.out.splitlines()
+    assert [line[:3] for line in lines] == ["1. ", "2. ", "3. "]
+    numbers = [float(re.search(r"\((-\d+\.\d\d)\)$", line)[1]) for line in lines]
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_asked_twice_a_sample_may_differ_but_a_chat_can_be_repeated(
+    attend: Attend, chatbot: Path
+) -> None:
+    command = ("chat", "--run", chatbot, "--method", "sample", "--max-length", "9")
+    first, again = (attend(*command, typed=b"What is it?\n" * 6).out for _ in range(2))
+    assert first == again
+    assert len(set(first.splitlines())) > 1
+    assert attend(*command, "--seed", "7", typed=b"What is it?\n" * 6).out != first
+
+
+def test_attention_is_shown(attend: Attend, chatbot: Path) -> None:
+    ended = attend("chat", "--run", chatbot, "--show-attention", typed=b"What is it?\n")
+    reply, heading, *rows = ended.out.splitlines()
+    assert heading.split() == ["what", "is", "it", "?"]
+    assert len(rows) >= 1 and re.search("[░▒▓█]", ended.out)
+
+
+def test_translate_texts_or_lines(attend: Attend, dates: Path) -> None:
+    given = attend("translate", "--run", dates, "May 1, 2024", "1 mai 2024")
+    piped = attend("translate", "--run", dates, typed=b"May 1, 2024\n1 mai 2024\n")
+    assert given.status == piped.status == 0
+    assert given.out == piped.out and len(given.out.splitlines()) == 2
+    empty = attend("translate", "--run", dates, "")
+    assert (empty.status, empty.err) == (
+        1,
+        "attend: there is nothing to reply to in '': say something\n",
+    )
+
+
+def test_a_reader_who_has_seen_enough(
+    attend: Attend, chatbot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `attend chat < lines | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed)
+        ended = attend("chat", "--run", chatbot, typed=b"What is it?\n" * 3)
+    assert (ended.status, ended.err) == (1, "")
+
+
+# --- Attention in a terminal ---
+
+
+def test_shades_grow_with_the_weight() -> None:
+    weights = torch.tensor([[0.0, 0.19, 0.21, 0.5, 0.7, 1.0]])
+    drawing = shaded(weights, list("abcdef"), ["x"], 80)
+    assert drawing == "     a b c d e f\n  x      ░ ▒ ▓ █"
+
+
+def test_words_of_any_width_stay_in_their_columns() -> None:
+    weights = torch.eye(3)
+    drawing = shaded(weights, ["I", "注意", " "], ["me", "注", "z"], 80)
+    assert drawing.splitlines() == [
+        "      I 注意 ␣",
+        "  me  █",
+        "  注    ████",
+        "   z         █",
+    ]
+
+
+def test_keys_that_do_not_fit_go_below() -> None:
+    weights = torch.full((1, 3), 1.0)
+    drawing = shaded(weights, ["abc", "def", "a word that is too long"], ["x"], 13)
+    assert drawing.splitlines() == [
+        "     abc def",
+        "  x  ███ ███",
+        "",
+        "     a word that is too long",
+        "  x  " + "█" * 23,
+    ]
