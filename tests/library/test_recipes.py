@@ -2,6 +2,8 @@
 
 import json
 import math
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from attend.recipes import (
     SearchConfig,
     Training,
     build,
+    caught_signals,
     decode,
     load_run,
     prepare,
@@ -443,3 +446,35 @@ def test_the_embedded_dialogue_trains(tmp_path: Path) -> None:
     loss, norm = training.learn(training.batches_left()[0])
     assert loss == pytest.approx(math.log(len(data.tgt_vocab)), abs=0.5)
     assert norm > 0
+
+
+# --- Signals ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_acts(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), caught_signals() as caught:
+            signal.raise_signal(number)
+            assert caught == [number]
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.default_int_handler
+        with caught_signals():
+            pass
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+
+
+def test_outside_the_main_thread_no_signal_is_touched() -> None:
+    found = []
+
+    def work() -> None:
+        with caught_signals() as caught:
+            found.append((caught, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [([], signal.getsignal(signal.SIGINT))]

@@ -22,7 +22,10 @@ from tools.notebooks import EXERCISES, ROOT, listed
 from tools.stamp import stamp
 
 HOME = "https://github.com/somebody/a-fork"
-PREINSTALLED = ["torch", "numpy", "matplotlib", "babel", "ipykernel", "nbclient", "pip"]
+PREINSTALLED = [
+    *("torch", "numpy", "matplotlib", "babel", "tensorboard", "tqdm", "pyyaml"),
+    *("ipykernel", "nbclient", "pip"),
+]
 
 
 def closure(names: list[str]) -> set[str]:
