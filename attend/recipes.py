@@ -58,6 +58,7 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 Tokens = list[str]
 TokenPair = tuple[Tokens, Tokens]
+Say = Callable[[str], object]
 
 
 # --- Flags ---
@@ -328,9 +329,7 @@ class Stopped(Exception):
         self.number = number
 
 
-def train(
-    config: TrainConfig, resume: bool = False, say: Callable[[str], object] = lambda line: None
-) -> Report:
+def train(config: TrainConfig, resume: bool = False, say: Say = lambda line: None) -> Report:
     """Train a model into the folder `config.out`, and measure the best one on the test split.
 
     Ctrl-C, or SIGTERM, finishes the step and saves; a second one stops at once. However a run is
@@ -356,7 +355,7 @@ def train(
     else:
         training.begin()
     say(training.summary())
-    with caught_signals() as caught, Monitor(training, say) as monitor:
+    with caught_signals() as caught, monitored(training, say) as monitor:
         while training.epoch < config.epochs:
             train_epoch(training, monitor, caught)
             training.finish_epoch()
@@ -565,24 +564,12 @@ class Monitor:
     Args:
         training: the run.
         say: called with each line.
+        writer: writes the curves.
+        bar: the bar.
     """
 
-    def __init__(self, training: Training, say: Callable[[str], object]) -> None:
-        self.training, self.say = training, say
-        done, total = training.steps_taken, training.config.epochs * training.steps
-        # What a killed run wrote after its last checkpoint comes again, and must not come twice.
-        self.writer = SummaryWriter(training.config.out, purge_step=done + 1)
-        columns = shutil.get_terminal_size().columns - 4  # room for the ^C of a terminal
-        self.bar = tqdm(
-            total=total, initial=done, unit="step", leave=False, disable=None, ncols=columns
-        )
-
-    def __enter__(self) -> "Monitor":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-        self.writer.close()
+    def __init__(self, training: Training, say: Say, writer: SummaryWriter, bar: tqdm) -> None:
+        self.training, self.say, self.writer, self.bar = training, say, writer, bar
 
     def step(self, loss: float, norm: float) -> None:
         """Show a step."""
@@ -607,6 +594,35 @@ class Monitor:
             f"epoch {training.epoch:2}/{training.config.epochs}  train loss {train_loss:.3f}  "
             f"valid loss {valid_loss:.3f}  valid perplexity {math.exp(valid_loss):.4g}{best}"
         )
+
+
+@contextmanager
+def monitored(training: Training, say: Say) -> Iterator[Monitor]:
+    """Open the curves and the bar of a run, and close them.
+
+    Raises:
+        CheckpointError: if the curves cannot be written.
+    """
+    done, total = training.steps_taken, training.config.epochs * training.steps
+    columns = shutil.get_terminal_size().columns - 4  # room for the ^C of a terminal
+    hook = threading.excepthook
+    threading.excepthook = lambda _: None  # what the writer's thread meets comes here, too
+    try:
+        with (
+            # What a killed run wrote after its last checkpoint comes again, and shall not be twice.
+            SummaryWriter(training.config.out, purge_step=done + 1) as writer,
+            tqdm(
+                total=total, initial=done, unit="step", leave=False, disable=None, ncols=columns
+            ) as bar,
+        ):
+            yield Monitor(training, say, writer, bar)
+    except OSError as error:
+        raise CheckpointError(
+            f"the curves in {training.config.out} cannot be written: {error.strerror}. Make room, "
+            "and resume"
+        ) from error
+    finally:
+        threading.excepthook = hook
 
 
 @contextmanager
