@@ -598,9 +598,11 @@ def mutual_information(
     scores = torch.full_like(found.log_probs, -math.inf)
     for row, lengths in enumerate(found.lengths):
         real = lengths > 0  # the others are empty places
-        tokens = found.tokens[row, real].repeat(num, 1)  # (other · best, length)
+        tokens = found.tokens[row, real, : int(lengths.max())]  # (best, length)
         state = repeat(others, int(real.sum()))  # each other source beside itself
-        each = sequence_log_probs(step, state, tokens, lengths[real].repeat(num), bos_id)
+        each = sequence_log_probs(
+            step, state, tokens.repeat(num, 1), lengths[real].repeat(num), bos_id
+        )
         prior = each.view(num, -1).logsumexp(dim=0) - math.log(num)  # of a mean of probabilities
         scores[row, real] = found.log_probs[row, real] - weight * prior
     scores, order = scores.sort(dim=1, descending=True, stable=True)

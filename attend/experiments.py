@@ -437,7 +437,7 @@ def train_chatbot(config: ChatbotConfig, **options: Any) -> tuple[Run, Report]:
 
 
 def reply_measures(replies: Sequence[Sequence[str]], traced: float) -> dict[str, float]:
-    """How varied replies to different prompts are, and how often a judge finds their prompts."""
+    """How varied replies to different prompts are, and how well a judge finds their prompts."""
     commonest = Counter(map(tuple, replies)).most_common(1)[0][1]
     return {
         "distinct_1": distinct_n(replies, 1),
@@ -450,15 +450,19 @@ def reply_measures(replies: Sequence[Sequence[str]], traced: float) -> dict[str,
 
 @torch.no_grad()
 def traced(judge: Run, prompts: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> float:
-    """How often a judge picks from all prompts the one that a reply was given to.
+    """How well a judge finds the prompt that a reply was given to among all prompts.
 
-    The judge is a model that was trained to write the prompt for a reply. It picks the prompt
-    whose probability rises most by knowing the reply: the mutual information of the two.
+    The judge is a model that was trained to write the prompt for a reply. It orders the prompts by
+    how much their probability rises by knowing the reply: their mutual information.
 
     Args:
         judge: the model, trained backwards.
         prompts: different prompts, as ids.
         replies: a reply to each, as ids, none of them empty.
+
+    Returns:
+        The share of the other prompts that it puts below the right one: 1 if it always finds the
+        right one, 0.5 if it guesses.
     """
     tokens, lengths = pad([[*prompt, Vocabulary.eos_id] for prompt in prompts])
     num = len(prompts)
@@ -466,8 +470,10 @@ def traced(judge: Run, prompts: Sequence[Sequence[int]], replies: Sequence[Seque
     for row, reply in enumerate(replies):
         state = repeat(judge.model.encode(*pad([reply])), num)
         table[row] = sequence_log_probs(judge.model.step, state, tokens, lengths, Vocabulary.bos_id)
-    picked = (table - table.logsumexp(dim=0)).argmax(dim=1)
-    return (picked == torch.arange(num)).double().mean().item()
+    scores = table - table.logsumexp(dim=0)
+    right = scores.diagonal()[:, None]
+    below = (scores < right).double() + 0.5 * (scores == right).double()  # a tie is a guess
+    return ((below.sum(dim=1) - 0.5) / (num - 1)).mean().item()
 
 
 def chat_run(seed: int, source: str = "small-talk") -> dict[str, Any]:
@@ -522,7 +528,7 @@ def chatbot_attention() -> dict[str, Any]:
 
 def chatbot_public() -> dict[str, Any]:
     """Chapter 4: the same program on the ChatterBot corpus, by one flag."""
-    return per_seed(chat_run, source="chatterbot")
+    return per_seed(perplexity_run, data="chatterbot")
 
 
 EXPERIMENTS = (
