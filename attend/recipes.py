@@ -186,7 +186,9 @@ class DatesConfig(TrainConfig):
     """Train a translator of dates, from as people write them in several languages to ISO 8601."""
 
     out: Path = Path("runs/dates")
-    epochs: int = 4
+    epochs: int = 3
+    hidden_size: int = 64
+    embed_size: int = 32
     dropout: float = 0.0
     num: int = 8000
     """Dates to train and to validate on."""
