@@ -520,10 +520,7 @@ def perplexity_run(seed: int, **options: Any) -> dict[str, Any]:
 
 def chatbot_attention() -> dict[str, Any]:
     """Chapter 4: does small talk need attention? Three models of nearly equal size."""
-    return {
-        name: per_seed(perplexity_run, attention=name, **options)
-        for name, options in CHATBOTS.items()
-    }
+    return {name: per_seed(perplexity_run, **options) for name, options in CHATBOTS.items()}
 
 
 def chatbot_public() -> dict[str, Any]:
