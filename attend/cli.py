@@ -119,8 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(1)
         fail(str(error), 1)
     except KeyboardInterrupt:
-        print(file=sys.stderr)
-        sys.exit(130)
+        fail("stopped at once", 130)
 
 
 def fail(message: str, status: int) -> None:

@@ -313,6 +313,14 @@ def test_a_reader_who_has_seen_enough(
     assert (ended.status, ended.err) == (1, "")
 
 
+def test_stopped_at_once(attend: Attend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("attend.cli.load_run", interrupted)
+    assert attend("chat") == Ended(130, "", "attend: stopped at once\n")
+
+
 # --- Attention in a terminal ---
 
 
