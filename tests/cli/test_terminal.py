@@ -32,7 +32,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build a wheel of the files as they are, install it, and return the program."""
     source, installed = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
     listing = run("git", "ls-files", "-z", "-c", "-o", "--exclude-standard", cwd=ROOT)
-    kept = ("attend/", "results/", "exercises/tests/", "pyproject.toml", "README.md", "LICENSE")
+    kept = ("attend/", "results/", "exercises/tests/", "pyproject.toml", "README.md")
+    kept += ("LICENSE", "book/LICENSE")
     for file in listing.split("\0"):
         if file.startswith(kept) and (ROOT / file).is_file():
             (source / file).parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,18 @@ def test_the_library_asks_for_lower_bounds_only() -> None:
         assert requirement.name in pinned
 
 
+def test_the_licences_are_named_and_carried() -> None:
+    """The code has one; the small talk that comes with it has that of the book's text."""
+    root = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert root["project"]["license"] == "MIT AND CC-BY-4.0"
+    assert root["project"]["license-files"] == ["LICENSE", "book/LICENSE"]
+    code, text = ((ROOT / file).read_text("utf-8") for file in root["project"]["license-files"])
+    assert code.startswith("MIT License")
+    assert "SPDX-License-Identifier: CC-BY-4.0" in text and "attend/data/small_talk.tsv" in text
+    assert root["tool"]["setuptools"]["package-data"]["attend.data"] == ["*.tsv"]
+    assert [path.name for path in (ROOT / "attend/data").glob("*.tsv")] == ["small_talk.tsv"]
+
+
 @pytest.fixture
 def front_door(tmp_path: Path) -> Path:
     """Copy the Makefile to a folder where nothing is installed."""
@@ -54,7 +66,9 @@ def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_lists_the_targets(front_door: Path) -> None:
     listed = set(re.findall(r"^  make ([a-z-]+) +\S", make(front_door).stdout, re.MULTILINE))
-    promised = "book test check lab serve run exercises sync lint results portable colab clean help"
+    promised = (
+        "book test check lab serve run exercises sync lint results portable bench colab clean help"
+    )
     assert listed >= set(promised.split())
     phony = re.search(r"^\.PHONY: ((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
     targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
