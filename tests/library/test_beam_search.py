@@ -668,6 +668,26 @@ def test_exact_search_finds_what_a_beam_misses() -> None:
     assert_close(float(found.log_probs), math.log(0.3))
 
 
+def test_exact_search_leaves_nothing_of_what_it_replaces() -> None:
+    """The first source has a better sequence than the longer one given, the second has none."""
+    ways = {(BOS, A): 0.5, (BOS, B): 0.5, (A, C): 1.0, (C, EOS): 0.5, (C, C): 0.5, (B, EOS): 1.0}
+    both = [chain(ways, 7), chain({(BOS, A): 1.0, (A, C): 1.0, (C, EOS): 1.0}, 7)]
+    tables = Tables(
+        torch.cat([one.log_probs for one in both]),
+        torch.cat([one.weights for one in both]),
+        torch.cat([one.mask for one in both]),
+        [],
+    )
+    log_probs = torch.tensor([0.25, 1.0], dtype=torch.float64).log()
+    start = Decoded(torch.tensor([[A, C, EOS]] * 2), torch.tensor([3, 3]), log_probs, None)
+    found = decode(tables, exact_search, max_length=5, start=start)
+    assert found.tokens.tolist() == [[B, EOS, PAD], [A, C, EOS]]
+    assert found.lengths.tolist() == [2, 3]
+    assert_close(found.log_probs.exp(), torch.tensor([0.5, 1.0], dtype=torch.float64))
+    assert start.tokens.tolist() == [[A, C, EOS]] * 2
+    assert torch.equal(start.log_probs, log_probs)
+
+
 def test_exact_search_keeps_what_it_was_given_if_there_is_no_better() -> None:
     tables = make_tables(3, 5, seed=1)
     best = search(tables, Goal(EOS, max_length=4), beam_size=5**4).first()
@@ -735,6 +755,15 @@ def test_exact_search_gives_up_where_there_is_too_much_to_try() -> None:
     message = f"{widest} beginnings .*: pass fewer sources, a better `start`.* larger max_prefixes"
     with pytest.raises(RuntimeError, match=message):
         decode(tables, exact_search, max_length=6, start=start, max_prefixes=widest - 1)
+
+
+def test_exact_search_keeps_no_beginnings_at_the_last_step() -> None:
+    """With one token there is nothing to continue, so room for none is enough."""
+    tables = make_tables(1, 7, seed=0, ending=-4.0)
+    start = decode(tables, greedy, max_length=1)
+    assert start.tokens.tolist() != [[EOS]]
+    found = decode(tables, exact_search, max_length=1, start=start, max_prefixes=0)
+    assert found.tokens.tolist() == [[EOS]]
 
 
 @pytest.mark.parametrize("message", ["the state is empty", "max_length must be at least 1, got 0"])

@@ -232,6 +232,26 @@ def test_truncate_is_the_head_in_loops(
         assert_close(own.exp(), torch.tensor(expected, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [({"top_k": 1}, [1, 1]), ({"top_k": 3}, [3, 3]), ({"top_p": 0.3}, [1, 2])],
+)
+def test_tokens_that_are_equally_likely_are_counted_one_by_one(
+    options: dict[str, Any], kept: list[int]
+) -> None:
+    """The fewest tokens stay; which of the equals they are is nobody's promise."""
+    tied = torch.tensor([[0.05, 0.4, 0.4, 0.1, 0.05], [0.2, 0.2, 0.2, 0.2, 0.2]])
+    left = truncate(tied.log(), **options).exp()
+    assert (left > 0).sum(dim=-1).tolist() == kept
+    assert_close(left.sum(dim=-1), torch.ones(2))
+
+
+def test_a_nucleus_of_everything_keeps_everything() -> None:
+    """Even what is too unlikely to make a difference to a sum of 32-bit numbers."""
+    log_probs = torch.tensor([[0.0, -40.0, -50.0]])
+    assert truncate(log_probs, top_p=1.0).isfinite().all()
+
+
 def test_the_limits_of_temperature() -> None:
     log_probs = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log()
     assert_close(truncate(log_probs, temperature=1e-3).exp(), torch.tensor([[0.0, 1, 0, 0]]))
@@ -395,6 +415,33 @@ def test_sequence_log_probs_with_a_model(attention: str) -> None:
         assert_close(log_prob, expected, rtol=1e-4, atol=1e-4)
     assert_close(float(found.exp().sum()), 1.0)
     assert not found.requires_grad
+
+
+# --- Padding ---
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "sample", "beam_search", "exact_search"])
+def test_padding_is_the_token_that_was_asked_for(decoder: str) -> None:
+    """Another `pad_id` than the zero of the other tests, and one that the model also writes."""
+    tables, limit = make_tables(5, 5, seed=12), 7
+
+    def found(pad_id: int) -> Decoded:
+        arguments = (tables.step, tables.start(), BOS, EOS, pad_id, limit)
+        if decoder == "greedy":
+            return greedy(*arguments)
+        if decoder == "sample":
+            return sample(*arguments, generator=torch.Generator().manual_seed(1))
+        beam = beam_search(*arguments, beam_size=3, num_best=2)
+        if decoder == "beam_search":
+            return Decoded(beam.tokens[:, 1], beam.lengths[:, 1], beam.log_probs[:, 1], None)
+        return exact_search(*arguments, beam.first())
+
+    zeros, fours = found(PAD), found(4)
+    written = torch.arange(zeros.tokens.shape[1]) < zeros.lengths[:, None]
+    assert not written.all(), "the test needs sequences of different lengths"
+    assert torch.equal(fours.lengths, zeros.lengths)
+    assert torch.equal(fours.tokens, zeros.tokens.where(written, 4))
+    assert (zeros.tokens[~written] == PAD).all()
 
 
 # --- The contract of a step ---
