@@ -167,7 +167,8 @@ def truncate(
         raise ValueError(f"top_k must be at least 1, got {top_k}: leave it out to keep every token")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
-    kept = (log_probs / temperature).log_softmax(dim=-1)
+    largest = log_probs.amax(dim=-1, keepdim=True)  # taken off first, so that nothing overflows
+    kept = ((log_probs - largest) / temperature).log_softmax(dim=-1)
     if top_k is not None:
         best = kept.topk(min(top_k, kept.shape[-1]), dim=-1).indices
         outside = torch.ones_like(kept, dtype=torch.bool).scatter(-1, best, False)
@@ -412,7 +413,8 @@ class Beam:
         empty = scores.isinf()
         log_probs, lengths = log_probs.masked_fill(empty, -math.inf), lengths.masked_fill(empty, 0)
         tokens, weights = [], []
-        for time in range(int(lengths.max()), 0, -1):
+        longest = int(lengths.max())
+        for time in range(max(longest, 1), 0, -1):
             written, parents, looked = self.history[time - 1]
             here = time <= lengths  # (batch, best)
             tokens.append(written.gather(1, places).where(here, pad_id))
@@ -420,10 +422,9 @@ class Beam:
                 index = places[:, :, None].expand(-1, -1, looked.shape[2])
                 weights.append(looked.gather(1, index).where(here[:, :, None], 0.0))
             places = parents.gather(1, places).where(here, places)
-        ids = torch.stack(tokens[::-1], dim=2) if tokens else lengths.new_zeros((*lengths.shape, 0))
-        return NBest(
-            ids, lengths, log_probs, scores, torch.stack(weights[::-1], dim=2) if weights else None
-        )
+        ids = torch.stack(tokens[::-1], dim=2)[:, :, :longest]
+        looks = torch.stack(weights[::-1], dim=2)[:, :, :longest] if weights else None
+        return NBest(ids, lengths, log_probs, scores, looks)
 
 
 def continuations(
@@ -504,6 +505,7 @@ def exact_search(
     for length in range(1, max_length + 1):
         log_probs, state = checked(step, prefixes[:, -1], state)
         totals = total[:, None] + log_probs  # (beginnings, vocab)
+        best = best.to(totals.dtype)
         for row in (totals[:, eos_id] > best[owner]).nonzero().flatten().tolist():
             source = int(owner[row])
             if totals[row, eos_id] > best[source]:
@@ -549,7 +551,7 @@ def sequence_log_probs(
         TypeError: as `greedy`.
         ValueError: as `greedy`.
     """
-    batch, device = check_start(state, tokens.shape[1])
+    batch, device = check_start(state, max_length=max(tokens.shape[1], 1))
     total = torch.zeros(batch, device=device)
     last = torch.full((batch,), bos_id, device=device)
     for time, token in enumerate(tokens.unbind(dim=1)):
@@ -598,6 +600,8 @@ def mutual_information(
     scores = torch.full_like(found.log_probs, -math.inf)
     for row, lengths in enumerate(found.lengths):
         real = lengths > 0  # the others are empty places
+        if not bool(real.any()):
+            continue
         tokens = found.tokens[row, real, : int(lengths.max())]  # (best, length)
         state = repeat(others, int(real.sum()))  # each other source beside itself
         each = sequence_log_probs(
