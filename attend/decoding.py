@@ -76,7 +76,7 @@ def greedy(
     """Take the most likely token at every step, until every sequence has ended.
 
     Args:
-        step: the model, see the top of this module.
+        step: the model, see the top of `attend.decoding`.
         state: where decoding starts; the batch size is read off it.
         bos_id: the token fed first.
         eos_id: the token that ends a sequence; it is part of the result.
@@ -108,7 +108,7 @@ def sample(
     """Draw each token from the model's distribution, or from a sharper or shorter one.
 
     Args:
-        step: the model, see the top of this module.
+        step: the model, see the top of `attend.decoding`.
         state: where decoding starts; the batch size is read off it.
         bos_id: the token fed first.
         eos_id: the token that ends a sequence; it is part of the result.
@@ -159,10 +159,7 @@ def truncate(
     Source: Fan et al. 2018 (top-k); Holtzman et al. 2020, section 3.1 (nucleus).
     """
     if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(
-            f"temperature must be a positive number, got {temperature}: "
-            "for the most likely token at every step use greedy()"
-        )
+        raise ValueError(f"temperature must be a positive number, got {temperature}; or use greedy")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}: leave it out to keep every token")
     if top_p is not None and not 0 < top_p <= 1:
@@ -245,7 +242,7 @@ def beam_search(
     divided by the largest `lp` still possible, is above the worst score to be returned.
 
     Args:
-        step: the model, see the top of this module.
+        step: the model, see the top of `attend.decoding`.
         state: where decoding starts; the batch size is read off it.
         bos_id: the token fed first.
         eos_id: the token that ends a sequence; it is part of the result.
@@ -471,7 +468,7 @@ def exact_search(
     already ended cannot lead to a better one and is dropped; all others are kept, however many.
 
     Args:
-        step: the model, see the top of this module.
+        step: the model, see the top of `attend.decoding`.
         state: where decoding starts.
         bos_id: the token fed first.
         eos_id: the token that ends a sequence; it is part of the result.
@@ -541,7 +538,7 @@ def sequence_log_probs(
     """The model's log-probability of given sequences, in nats: its tokens are fed one by one.
 
     Args:
-        step: the model, see the top of this module.
+        step: the model, see the top of `attend.decoding`.
         state: where decoding starts.
         tokens: without BOS, padded, as in `Decoded`.
         lengths: the number of tokens of each sequence, EOS included.
@@ -577,7 +574,7 @@ def mutual_information(
     over other sources `x'`. With weight 1 that is the pointwise mutual information of `x` and `y`.
 
     Args:
-        step: the model, see the top of this module.
+        step: the model, see the top of `attend.decoding`.
         found: what a search has found.
         others: the state from which decoding the other sources starts.
         bos_id: the token fed first.
@@ -591,24 +588,18 @@ def mutual_information(
         TypeError: as `greedy`.
         ValueError: as `greedy`, or if the weight is negative.
 
-    Source: Li et al. 2016, equation 9 (MMI-antiLM), with the model's own mean in place of a
-    language model.
+    Source: after Li et al. 2016 (MMI-antiLM). There `p(y)` is a language model's and counts for
+    the first words of `y` only.
     """
     if not (weight >= 0 and math.isfinite(weight)):
         raise ValueError(f"weight must be zero or a positive number, got {weight}")
-    num, _ = check_start(others, max(found.tokens.shape[2], 1))
     scores = torch.full_like(found.log_probs, -math.inf)
     for row, lengths in enumerate(found.lengths):
         real = lengths > 0  # the others are empty places
-        if not bool(real.any()):
-            continue
-        tokens = found.tokens[row, real, : int(lengths.max())]  # (best, length)
-        state = repeat(others, int(real.sum()))  # each other source beside itself
-        each = sequence_log_probs(
-            step, state, tokens.repeat(num, 1), lengths[real].repeat(num), bos_id
-        )
-        prior = each.view(num, -1).logsumexp(dim=0) - math.log(num)  # of a mean of probabilities
-        scores[row, real] = found.log_probs[row, real] - weight * prior
+        if bool(real.any()):
+            tokens = found.tokens[row, real, : int(lengths.max())]
+            prior = mean_log_probs(step, others, tokens, lengths[real], bos_id)
+            scores[row, real] = found.log_probs[row, real] - weight * prior
     scores, order = scores.sort(dim=1, descending=True, stable=True)
     scores, order = scores[:, :num_best], order[:, :num_best]
     rows, weights = torch.arange(len(order), device=order.device)[:, None], found.weights
@@ -619,6 +610,29 @@ def mutual_information(
         scores,
         None if weights is None else weights[rows, order],
     )
+
+
+@torch.no_grad()
+def mean_log_probs(
+    step: Step,
+    others: State,
+    tokens: Int[Tensor, "best length"],
+    lengths: Int[Tensor, " best"],
+    bos_id: int,
+) -> Float[Tensor, " best"]:
+    """The logarithm of the mean probability of sequences, over sources they were not written for.
+
+    Args:
+        step: the model, see the top of `attend.decoding`.
+        others: the state from which decoding those sources starts.
+        tokens: the sequences, without BOS, padded.
+        lengths: the number of tokens of each, EOS included.
+        bos_id: the token fed first.
+    """
+    num, _ = check_start(others, tokens.shape[1])
+    state = repeat(others, len(tokens))  # every source with every sequence
+    each = sequence_log_probs(step, state, tokens.repeat(num, 1), lengths.repeat(num), bos_id)
+    return each.view(num, -1).logsumexp(dim=0) - math.log(num)  # the mean of p, not of log p
 
 
 def check_start(state: State, max_length: int) -> tuple[int, torch.device]:

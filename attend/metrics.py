@@ -112,7 +112,7 @@ def distinct_n(sequences: Sequence[Sequence[str]], n: int) -> float:
     Raises:
         ValueError: if `n` is not positive, or no sequence has `n` tokens.
 
-    Source: Li et al. 2016, section 5.3.
+    Source: after Li et al. 2016, section 5.3, who divide by the number of tokens.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
