@@ -267,7 +267,7 @@ def test_a_vanishing_nucleus_is_the_most_likely_token() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": 0.0}, r"temperature must be .* got 0.0: for the most .* use greedy\(\)"),
+        ({"temperature": 0.0}, "temperature must be a positive number, got 0.0; or use greedy"),
         ({"temperature": -1.0}, "temperature must be a positive number, got -1.0"),
         ({"temperature": math.inf}, "temperature must be a positive number, got inf"),
         ({"temperature": math.nan}, "temperature must be a positive number, got nan"),
