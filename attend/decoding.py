@@ -407,8 +407,6 @@ class Beam:
         """Follow the parents back from the end of each of the best sequences."""
         self.finish(self.live.isfinite() & self.best[0][:, :1].isinf())  # what was cut off
         scores, log_probs, lengths, places = self.best
-        empty = scores.isinf()
-        log_probs, lengths = log_probs.masked_fill(empty, -math.inf), lengths.masked_fill(empty, 0)
         tokens, weights = [], []
         longest = int(lengths.max())
         for time in range(max(longest, 1), 0, -1):
@@ -513,7 +511,6 @@ def exact_search(
         if length == max_length:
             break
         alive = totals > best[owner][:, None]
-        alive[:, eos_id] = False
         rows, tokens = alive.nonzero(as_tuple=True)
         if len(rows) > max_prefixes:
             raise RuntimeError(

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from attend.data import Batch, Vocabulary, batches, make_batch, pad
+from attend.data.batching import Pair
 from attend.data.dates import DatePair, date_alignment, dates
 from attend.data.dialogue import detokenize, dialogue, tokenize
 from attend.data.reverse import LETTERS, cut_short, reverse, reverse_alignment
@@ -37,7 +38,7 @@ from attend.decoding import (
     repeat,
     sequence_log_probs,
 )
-from attend.metrics import alignment_accuracy, distinct_n, exact_match, token_accuracy
+from attend.metrics import alignment_accuracy, distinct_n, exact_match, fit_length, token_accuracy
 from attend.recipes import (
     ChatbotConfig,
     Report,
@@ -63,9 +64,14 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
+def encode_pairs(vocab: Vocabulary, pairs: Sequence[tuple[str, str]]) -> list[Pair]:
+    """Turn pairs of strings into pairs of ids."""
+    return [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
+
+
 def reverse_batch(vocab: Vocabulary, pairs: Sequence[tuple[str, str]]) -> Batch:
     """Turn pairs of strings into one batch."""
-    return make_batch([(vocab.encode(source), vocab.encode(target)) for source, target in pairs])
+    return make_batch(encode_pairs(vocab, pairs))
 
 
 def decode(model: Seq2Seq, batch: Batch) -> Decoded:
@@ -100,7 +106,7 @@ def train_reverse(
     reproducible(seed)
     vocab = Vocabulary(LETTERS)
     pairs = cut_short(reverse(steps * batch_size, 4, longest, seed=seed), cut, seed)
-    encoded = [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
+    encoded = encode_pairs(vocab, pairs)
     sizes = {"num_layers": 1, "dropout": 0.2, **options}
     model = Seq2Seq(Seq2SeqConfig(len(vocab), len(vocab), **sizes))
     return model, fit(model, batches(encoded, batch_size), lr=lr)
@@ -329,19 +335,19 @@ def beam_curse() -> dict[str, Any]:
     }
 
 
-def pairs_for_tuning(seed: int, steps: int, batch_size: int) -> list[tuple[list[int], list[int]]]:
+def pairs_for_tuning(seed: int, steps: int, batch_size: int) -> list[Pair]:
     """Fresh training pairs, a tenth of them cut short, for models that are trained already."""
-    vocab = Vocabulary(LETTERS)
     pairs = cut_short(reverse(steps * batch_size, 4, 12, seed=seed + 100), 0.1, seed + 100)
-    return [(vocab.encode(source), vocab.encode(target)) for source, target in pairs]
+    return encode_pairs(Vocabulary(LETTERS), pairs)
 
 
 def risk(found: NBest, tgt: Tensor) -> Tensor:
     """One minus the share of places that agree, `(batch, best)`; `tgt` is `(batch, tgt)`."""
     length = max(found.tokens.shape[2], tgt.shape[1])
-    tokens = torch.nn.functional.pad(found.tokens, (0, length - found.tokens.shape[2]))
-    target = torch.nn.functional.pad(tgt, (0, length - tgt.shape[1]))[:, None]
-    real = (tokens != 0) | (target != 0)
+    pad_id = Vocabulary.pad_id
+    tokens = fit_length(found.tokens, length, pad_id)
+    target = fit_length(tgt, length, pad_id)[:, None]
+    real = (tokens != pad_id) | (target != pad_id)
     return 1 - ((tokens == target) & real).sum(dim=-1) / real.sum(dim=-1)
 
 
@@ -476,11 +482,11 @@ def traced(judge: Run, prompts: Sequence[Sequence[int]], replies: Sequence[Seque
     return ((below.sum(dim=1) - 0.5) / (num - 1)).mean().item()
 
 
-def chat_run(seed: int, source: str = "small-talk") -> dict[str, Any]:
+def chat_run(seed: int) -> dict[str, Any]:
     """Train a chatbot and a judge; measure the replies to all test prompts in every way."""
-    run, report = train_chatbot(ChatbotConfig(data=source), seed=seed)
-    judge, _ = train_chatbot(Backwards(data=source), seed=seed)
-    exchanges = {exchange.prompt: exchange.reply for exchange in dialogue("test", source)}
+    run, report = train_chatbot(ChatbotConfig(), seed=seed)
+    judge, _ = train_chatbot(Backwards(), seed=seed)
+    exchanges = {exchange.prompt: exchange.reply for exchange in dialogue("test")}
     prompts = list(exchanges)
     said = {"people": [tokenize(reply) for reply in exchanges.values()]}
     for name, search in REPLIES.items():
@@ -494,7 +500,7 @@ def chat_run(seed: int, source: str = "small-talk") -> dict[str, Any]:
         prompt: {name: detokenize(replies[i]) for name, replies in said.items()}
         for i, prompt in enumerate(prompts)
     }
-    print(seed, source, {k: v for k, v in result.items() if k != "transcript"}, flush=True)
+    print(seed, {k: v for k, v in result.items() if k != "transcript"}, flush=True)
     return result
 
 

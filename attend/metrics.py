@@ -44,8 +44,8 @@ def exact_match(
 
 
 def fit_length(ids: Tensor, length: int, pad_id: int) -> Tensor:
-    """Cut or pad `(batch, old)` ids to `(batch, length)`."""
-    return torch.nn.functional.pad(ids, (0, length - ids.shape[1]), value=pad_id)
+    """Cut or pad `(..., old)` ids to `(..., length)`."""
+    return torch.nn.functional.pad(ids, (0, length - ids.shape[-1]), value=pad_id)
 
 
 def alignment_accuracy(

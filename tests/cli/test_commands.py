@@ -13,22 +13,7 @@ import pytest
 import torch
 
 from attend.cli import main, resuming, shaded
-from attend.data.dialogue import split_of
 from attend.recipes import ChatbotConfig, DatesConfig, train
-
-
-@pytest.fixture(scope="session")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of 40 exchanges, most of them for training."""
-    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
-    for number in range(400):
-        prompt = f"what is {number} and {number % 7} ?"
-        lines[split_of(prompt)].append(f"{prompt}\tit is {number % 5} , not {number % 3} .")
-    kept = lines["train"][:30] + lines["valid"][:5] + lines["test"][:5]
-    path = tmp_path_factory.mktemp("data") / "talk.tsv"
-    path.write_text("\n".join(kept) + "\n")
-    return path
-
 
 SMALL = ["--epochs", "2", "--batch-size", "8", "--hidden-size", "7", "--embed-size", "5"]
 

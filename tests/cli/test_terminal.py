@@ -11,7 +11,6 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from attend.data.dialogue import split_of
 from tools.notebooks import ROOT
 
 # pexpect makes terminals by forking, which Python 3.12 warns of where there are threads.
@@ -47,15 +46,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Path:
     """Return a folder with some exchanges."""
-    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
-    for number in range(400):
-        prompt = f"what is {number} and {number % 7} ?"
-        lines[split_of(prompt)].append(f"{prompt}\tit is {number % 5} , not {number % 3} .")
-    kept = lines["train"][:32] + lines["valid"][:5] + lines["test"][:5]
     path = tmp_path_factory.mktemp("folder")
-    (path / "talk.tsv").write_text("\n".join(kept) + "\n")
+    shutil.copy(talk, path)
     return path
 
 
@@ -102,7 +96,7 @@ def test_train_stop_resume_and_chat(program: Path, folder: Path) -> None:
 
     assert words[:3] == ["attend", "train", "chatbot"] and words[-1] == "--resume"
     training = terminal(program, folder, *words[1:])
-    training.expect(r"parameters, from epoch \d+, step \d, on 32 pairs")
+    training.expect(r"parameters, from epoch \d+, step \d, on 30 pairs")
     training.expect(r"epoch 50/50  ")
     status, printed = end(training)
     assert status == 0

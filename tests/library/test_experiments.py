@@ -1,16 +1,21 @@
 """The experiments' small parts: the long runs themselves are stored in `results/`."""
 
+import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from attend import experiments, results
+from attend.data.batching import make_batch
 from attend.data.dates import date_alignment, dates
-from attend.data.reverse import LETTERS, reverse, reverse_alignment
+from attend.data.reverse import LETTERS, cut_short, reverse, reverse_alignment
 from attend.data.vocabulary import Vocabulary
+from attend.decoding import NBest
 from attend.rnn import Seq2Seq, Seq2SeqConfig
 
 STORED = sorted(path.stem for path in Path(results.__file__).parent.glob("*.json"))
@@ -147,6 +152,102 @@ def test_main_with_an_unknown_experiment(capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit):
         experiments.main(["alchemy"])
     assert "invalid choice: 'alchemy'" in capsys.readouterr().err
+
+
+# --- Beams and chatbots ---
+
+
+def test_beam_scores_count_what_an_exact_search_finds(tiny: Seq2Seq) -> None:
+    with torch.no_grad():
+        for parameter in tiny.parameters():
+            parameter.mul_(4)  # sure enough for an exact search, and often wrong
+        tiny.output.bias[2] += 3
+    scores = experiments.beam_scores(tiny, length=4, num=11)
+    errors, log_probs = scores["search_errors"], scores["log_prob"]
+    exact = scores["exact_search"]["log_prob"]
+    assert all(0 <= error <= 1 for error in errors)
+    for error, log_prob in zip(errors, log_probs, strict=True):
+        assert (error == 0) == (exact - log_prob < 1e-4), "an error is a loss of probability"
+    assert errors[0] > 0, "the test needs a string that greedy search misses"
+
+
+def test_risk_is_the_share_of_places_that_differ() -> None:
+    tokens = torch.tensor([[[3, 4, 2, 0], [3, 2, 0, 0], [3, 5, 6, 2]]])
+    empty = torch.zeros(1, 3)
+    found = NBest(tokens, torch.tensor([[3, 2, 4]]), empty, empty, None)
+    risk = experiments.risk(found, torch.tensor([[3, 4, 2, 0, 0]]))
+    assert torch.allclose(risk, torch.tensor([[0, 2 / 3, 3 / 4]]))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_minimum_risk_moves_probability_to_what_has_less_risk(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the risk be that a string is empty, or that it is not."""
+
+    def risk(found: NBest, tgt: Tensor) -> Tensor:
+        return ((found.lengths == 1) != wanted).float()
+
+    def empty_probability() -> float:
+        src, src_lengths, *_ = make_batch(experiments.pairs_for_tuning(0, 1, 64))
+        with torch.no_grad():
+            log_probs, _ = model.step(torch.ones(64).long(), model.encode(src, src_lengths))
+        return log_probs[:, Vocabulary.eos_id].exp().mean().item()
+
+    monkeypatch.setattr(experiments, "risk", risk)
+    torch.manual_seed(0)
+    config = Seq2SeqConfig(23, 23, d_embed=3, d_hidden=7, num_layers=1, dropout=0.0)
+    model = Seq2Seq(config).eval()
+    with torch.no_grad():
+        model.output.bias[Vocabulary.eos_id] += 2  # so that several candidates end
+    before = empty_probability()
+    experiments.minimum_risk(model, seed=0, steps=20, lr=1e-2)
+    after = empty_probability()
+    assert (after > 1.5 * before) if wanted else (after < before / 1.5), (before, after)
+    assert not model.training
+
+
+@pytest.mark.parametrize(("right", "share"), [(True, 1.0), (False, 0.0)])
+def test_traced_is_the_share_of_prompts_below_the_right_one(right: bool, share: float) -> None:
+    """A judge that knows which prompt a reply belongs to, or holds it for the least likely."""
+
+    class Judge:
+        def encode(self, src: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+            return {"reply": src[:, 0]}
+
+        def step(self, tokens: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict]:
+            log_probs = torch.full((len(tokens), 9), -3.0)
+            log_probs[torch.arange(len(tokens)), state["reply"]] = -1.0 if right else -5.0
+            return log_probs, state
+
+    ids = [[4], [6], [7], [8]]  # the prompt of a reply is the same word
+    judge = SimpleNamespace(model=Judge())
+    assert inspect.unwrap(experiments.traced)(judge, ids, ids) == share
+
+
+def test_cut_short_cuts_a_share_of_the_targets_and_nothing_else() -> None:
+    pairs = reverse(2_000, 4, 12)
+    cut = cut_short(pairs, 0.1, seed=3)
+    changed = [(old, new) for old, new in zip(pairs, cut, strict=True) if old != new]
+    assert 150 < len(changed) < 250
+    for (source, target), (same, start) in changed:
+        assert source == same and target.startswith(start) and len(start) < len(target)
+    assert any(not start for _, (_, start) in changed), "nothing at all is left of some"
+    assert cut == cut_short(pairs, 0.1, seed=3) != cut_short(pairs, 0.1, seed=4)
+    assert cut_short(pairs, 0.0) == pairs
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_cut_short_needs_a_share(share: float) -> None:
+    with pytest.raises(ValueError, match="share must be from 0 to 1"):
+        cut_short([("ab", "ba")], share)
+
+
+def test_the_chatbots_that_are_compared_have_nearly_one_size() -> None:
+    stored = results.load("chatbot_attention")["data"]
+    assert stored.keys() == experiments.CHATBOTS.keys()
+    counts = [runs["parameters"][0] for runs in stored.values()]
+    assert max(counts) < 1.01 * min(counts)
 
 
 # --- Stored results ---

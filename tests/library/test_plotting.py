@@ -1,5 +1,6 @@
 """Figures: labelled axes, and the numbers that were given."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from attend.plotting import (
+    TreeNode,
     attention_map,
     bars,
     curves,
@@ -16,6 +18,8 @@ from attend.plotting import (
     length_curves,
     loss_curve,
     panels,
+    search_tree,
+    size_curves,
 )
 
 
@@ -43,6 +47,9 @@ DRAWINGS: dict[str, Callable[[], Figure]] = {
     "length_curves": lambda: length_curves(
         (2, 3, 5), {name: [[0.1, 0.5, 0.9], [0.2, 0.4, 1.0]] for name in SEVEN}, (2, 3)
     ),
+    "size_curves": lambda: size_curves(
+        (2, 3, 5), {name: [[0.1, 0.5, 0.9], [0.2, 0.4, 1.0]] for name in SEVEN}, "k", "share"
+    ),
     "curves": lambda: curves([1, 2, 3], SEVEN, "x", "y", ([1.0], [2.0], "data")),
     "bars": lambda: bars(SEVEN, ["a", "b", "c"], "x", "y"),
 }
@@ -56,7 +63,7 @@ def test_every_figure_has_labelled_axes(draw: Callable[[], Figure]) -> None:
     assert figure.axes[0].get_ylabel()
 
 
-@pytest.mark.parametrize("name", ["loss_curve", "length_curves", "curves", "bars"])
+@pytest.mark.parametrize("name", ["loss_curve", "length_curves", "size_curves", "curves", "bars"])
 def test_every_run_is_drawn(name: str) -> None:
     assert set(SEVEN) <= set(names(DRAWINGS[name]()))
 
@@ -133,3 +140,32 @@ def test_encoder_decoder_shows_every_token(weights: torch.Tensor | None) -> None
     shown = [text.get_text() for text in figure.axes[0].texts]
     for token in ("a", "␣", "c", "<bos>", "x", "y", "<eos>", "encoder", "decoder"):
         assert token in shown
+
+
+LEVELS = [
+    [TreeNode("a", 0, math.log(0.5), True), TreeNode(" ", 0, math.log(0.031), False)],
+    [TreeNode("b", 1, math.log(0.0001), False), TreeNode("c", 0, math.log(0.24), True)],
+]
+
+
+def test_search_tree_shows_every_node_with_its_probability_and_whether_it_was_kept() -> None:
+    texts = search_tree(LEVELS).axes[0].texts
+    shown = {text.get_text(): text.get_bbox_patch().get_facecolor() for text in texts}
+    assert list(shown) == ["<bos>", "a\n0.50", "␣\n.031", "b\n<.001", "c\n0.24"]
+    assert shown["a\n0.50"] == shown["c\n0.24"] == shown["<bos>"]
+    assert shown["␣\n.031"] == shown["b\n<.001"] != shown["<bos>"]
+
+
+def test_search_tree_joins_parents_and_marks_the_path() -> None:
+    ax = search_tree(LEVELS, path=(0, 1)).axes[0]
+    places = {text.get_text()[0]: text.get_position() for text in ax.texts}
+    lines = [[tuple(point) for point in line.get_xydata().tolist()] for line in ax.lines]
+    assert lines[2:] == [[places["␣"], places["b"]], [places["a"], places["c"]]]
+    assert places["c"][1] > places["b"][1], "children stand in the order of their parents"
+    widths = [line.get_linewidth() for line in ax.lines]
+    assert widths[0] == widths[3] > widths[1] == widths[2]
+
+
+def test_search_tree_needs_the_parents() -> None:
+    with pytest.raises(ValueError, match="level 1 names a parent that level 0 does not have"):
+        search_tree([LEVELS[0], [TreeNode("b", 2, -1.0, True)]])

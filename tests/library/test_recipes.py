@@ -15,7 +15,6 @@ import torch
 from attend import checkpoints, recipes
 from attend.checkpoints import CheckpointError
 from attend.data import make_batch
-from attend.data.dialogue import split_of
 from attend.decoding import greedy
 from attend.metrics import perplexity
 from attend.recipes import (
@@ -33,19 +32,6 @@ from attend.recipes import (
     respond,
     train,
 )
-
-
-@pytest.fixture(scope="session")
-def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file of 40 exchanges, most of them for training."""
-    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
-    for number in range(400):
-        prompt = f"what is {number} and {number % 7} ?"
-        lines[split_of(prompt)].append(f"{prompt}\tit is {number % 5} , not {number % 3} .")
-    kept = lines["train"][:30] + lines["valid"][:5] + lines["test"][:5]
-    path = tmp_path_factory.mktemp("data") / "talk.tsv"
-    path.write_text("\n".join(kept) + "\n")
-    return path
 
 
 def tiny(out: Path, talk: Path, **options: Any) -> ChatbotConfig:
