@@ -64,6 +64,7 @@ check: lint types library-tests ## lint, types and library tests, in under a min
 lint: $(INSTALLED) ## look for mistakes in code and notebooks
 	@echo "Linting"
 	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet .
 
 types: $(INSTALLED)
 	@echo "Checking types"

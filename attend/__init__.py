@@ -1,1 +1,1 @@
-"""The library that the chapters of *Learning to Attend* build, named by concept."""
+"""The library that *Learning to Attend* builds, named by concept."""

@@ -1,7 +1,13 @@
-"""The command `attend`: train a model, chat with it, translate with it."""
+"""The command `attend`: train a model, chat with it, translate with it.
 
+What it offers is read off the recipes.
+"""
+
+import functools
 import io
+import operator
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -10,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import tyro
@@ -18,68 +24,76 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from attend.recipes import (
-    ChatbotConfig,
-    DatesConfig,
-    FlagError,
-    Run,
-    SearchConfig,
-    Stopped,
-    TrainConfig,
-    load_run,
-    respond,
-    train,
-)
+from attend.flags import FlagError
+from attend.recipes import RECIPES
+from attend.recipes.text import TextConfig
+from attend.respond import Run, load_run, respond
+from attend.search import SearchConfig
+from attend.trainer import Stopped, train
+from attend.trainer.checkpoints import reason
 
-with suppress(ImportError):  # where there is one, the arrow keys work at the prompt
+with suppress(ImportError):  # where there is one, the arrow keys work
     import readline  # noqa: F401
 
 DESCRIPTION = "Train a model of the book Learning to Attend, and use it."
-SHADES = (
-    " ░▒▓█"  # for nothing, and for up to a quarter, a half, three quarters, all of the attention
-)
+# For nothing, and for up to a quarter, a half, three quarters, all of the
+# attention.
+SHADES = " ░▒▓█"
 
 
 # --- Commands and their flags ---
+
+if TYPE_CHECKING:
+    Recipe = TextConfig
+else:
+    Recipe = functools.reduce(
+        operator.or_,
+        (
+            Annotated[recipe, tyro.conf.subcommand(name)]
+            for name, recipe in RECIPES.items()
+        ),
+    )
+
+
+def first_folder(use: str) -> Path:
+    """Where the first recipe of that use puts its runs."""
+    return next(r.out for r in RECIPES.values() if r.use == use)
 
 
 @dataclass(frozen=True)
 class Train:
     """Train a model and measure it on the test split."""
 
-    recipe: (
-        Annotated[ChatbotConfig, tyro.conf.subcommand("chatbot")]
-        | Annotated[DatesConfig, tyro.conf.subcommand("dates")]
-    )
+    recipe: Recipe
     resume: bool = False
-    """Go on with the run in the folder; the other flags must be those that it began with."""
+    """Go on with the run in the folder, with the flags it began with."""
 
 
 @dataclass(frozen=True)
 class Chat:
-    """Chat with a model that `attend train chatbot` has made; piped lines are answered too."""
+    """Chat with a trained model; lines that are piped in are answered too."""
 
     search: SearchConfig = SearchConfig(method="mmi")
-    run: Path = Path("runs/chatbot")
+    run: Path = first_folder("chat")
     """The folder of the training run."""
     show_attention: bool = False
-    """Show how much of the attention each word of a reply paid to each word of yours."""
+    """Show how much attention each word of a reply paid to yours."""
 
 
 @dataclass(frozen=True)
 class Translate:
-    """Translate dates to ISO 8601 with a model that `attend train dates` has made."""
+    """Translate texts with a trained model."""
 
     search: SearchConfig
     texts: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="[TEXT ...]", help_behavior_hint=""),
     ] = ()
-    """Dates such as "March 5, 2024"; without any, lines that are typed or piped in."""
-    run: Path = Path("runs/dates")
+    """What to translate; without any, lines that are typed or piped in."""
+    run: Path = first_folder("translate")
     """The folder of the training run."""
     show_attention: bool = False
-    """Show how much of the attention each character written paid to each one read."""
+    """Show how much attention each token written paid to those read."""
 
 
 Command = (
@@ -96,28 +110,42 @@ MARKERS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; end with status 2 if it cannot be meant, 1 if something else is wrong."""
+    """Run the command.
+
+    It ends with status 2 if it cannot be meant, with 1 if something else is
+    wrong.
+    """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may be unable to write every letter
+        # A terminal may be unable to write every letter.
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace", line_buffering=True)
     try:
         command = tyro.cli(
-            Command, prog="attend", description=DESCRIPTION, args=arguments, config=MARKERS
+            Command,
+            prog="attend",
+            description=DESCRIPTION,
+            args=arguments,
+            config=MARKERS,
         )
         if isinstance(command, Train):
             run_training(command)
-        elif isinstance(command, Chat):
-            run_chat(command)
         else:
-            run_translation(command)
+            use_model(command)
         sys.stdout.flush()
     except FlagError as error:
         fail(f"--{error.flag.replace('_', '-')} {error.problem}", 2)
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # who read the output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+    except BrokenPipeError:  # who read the output has seen enough
+        stop_writing()
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        fail(where + reason(error), 1)
+    except ValueError as error:
         fail(str(error), 1)
+    except (RuntimeError, MemoryError) as error:
+        if not re.search("memory|overflow", f"{error!r}", re.IGNORECASE):
+            raise
+        fail("there is not enough memory for this: choose smaller numbers", 1)
     except KeyboardInterrupt:
         fail("stopped at once", 130)
 
@@ -126,6 +154,11 @@ def fail(message: str, status: int) -> None:
     """Say what is wrong, and end."""
     print(f"attend: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def stop_writing() -> None:
+    """Let what is still written to stdout go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 # --- Training ---
@@ -139,19 +172,22 @@ def run_training(command: Train) -> None:
     except Stopped as stopped:
         print(f"\nStopped, and saved. To go on:\n\n  {resuming(config)}\n")
         sys.exit(128 + stopped.number)
+    except BrokenPipeError:
+        stop_writing()
+        fail(f"stopped, for nobody reads this. To go on: {resuming(config)}", 1)
     print(f"\nKept: the model of epoch {report.best_epoch}. On the test split:")
     for name, value in report.test.items():
         print(f"  {name.replace('_', ' '):<15} {value:.4g}")
-    folder, use = shlex.quote(str(config.out)), USES[config.name]
-    print(f"\nTry it:          attend {use} --run {folder}")
+    folder = shlex.quote(str(config.out))
+    print(f"\nTry it:          attend {config.use} --run {folder}")
     print(f"See the curves:  tensorboard --logdir {folder}")
 
 
-USES = {"chatbot": "chat", "dates": "translate"}
+def resuming(config: TextConfig) -> str:
+    """The command that goes on with a run.
 
-
-def resuming(config: TrainConfig) -> str:
-    """The command that goes on with a run: with the flags that differ from the defaults."""
+    It has the flags that differ from the defaults.
+    """
     words = ["attend", "train", config.name]
     for field in fields(config):
         value = getattr(config, field.name)
@@ -163,49 +199,58 @@ def resuming(config: TrainConfig) -> str:
 # --- Using a model ---
 
 
-def run_chat(command: Chat) -> None:
-    """Answer what is typed or piped in."""
-    talk(open_run(command), command, "you> ", "bot> ")
-
-
-def run_translation(command: Translate) -> None:
-    """Translate the texts given, or what is typed or piped in."""
+def use_model(command: Chat | Translate) -> None:
+    """Answer the texts given, or what is typed or piped in."""
     run = open_run(command)
-    if not command.texts:
-        talk(run, command, "date> ", "iso>  ")
-    for text in command.texts:
+    texts = command.texts if isinstance(command, Translate) else ()
+    for text in texts:
         answer(run, command, text, command.search)
+    if not texts:
+        talk(run, command)
 
 
 def open_run(command: Chat | Translate) -> Run:
-    """Load the run, and refuse one of another recipe, or a search that does not fit its model."""
+    """Load the run, and refuse one of another use.
+
+    Or flags that do not fit its model.
+    """
     torch.set_num_threads(1)  # small models are fastest so
     run, search = load_run(command.run), command.search
-    wanted = "chatbot" if isinstance(command, Chat) else "dates"
-    if run.config.name != wanted:
-        name = run.config.name
-        raise FlagError("run", f"{command.run} is a run of {name}: use `attend {USES[name]}`")
-    size = len(run.tgt_vocab)
-    flag = {"beam": "beam_size", "mmi": "candidates"}.get(search.method)
-    if flag and getattr(search, flag) > size:
-        number = getattr(search, flag)
-        raise FlagError(flag, f"{number} is larger than the model's vocabulary of {size} tokens")
-    attends = run.config.attention != "none"
-    if not attends and (command.show_attention or search.coverage_penalty):
-        flag = "show_attention" if command.show_attention else "coverage_penalty"
-        raise FlagError(flag, f"needs a model with attention, and that of {command.run} has none")
+    config = run.config
+    if config.use != type(command).__name__.lower():
+        raise FlagError(
+            "run",
+            f"{command.run} is a run of {config.name}: use "
+            f"`attend {config.use}`",
+        )
+    search.refuse_unfit(len(run.tgt_vocab))
+    for flag, asked in (
+        ("show_attention", command.show_attention),
+        ("coverage_penalty", search.coverage_penalty),
+    ):
+        if asked and not config.attends:
+            raise FlagError(
+                flag,
+                "needs a model with attention, and that of "
+                f"{command.run} has none",
+            )
     return run
 
 
-def talk(run: Run, command: Chat | Translate, prompt: str, prefix: str) -> None:
-    """Answer every line; where they are typed, with a prompt, until quit, Ctrl-D or Ctrl-C."""
+def talk(run: Run, command: Chat | Translate) -> None:
+    """Answer every line.
+
+    Where they are typed, with a prompt, until quit, Ctrl-D or Ctrl-C.
+    """
     typed = sys.stdin.isatty()
+    prompt, prefix = run.config.labels
     if typed:
         print("To end: quit, Ctrl-D or Ctrl-C.")
-    for number, line in enumerate(typed_lines(prompt) if typed else piped_lines()):
+    lines = typed_lines(prompt) if typed else piped_lines()
+    for number, line in enumerate(lines):
         search = command.search
         if search.method == "sample":  # asked twice, it may answer differently
-            search = replace(search, seed=search.seed + number)
+            search = replace(search, seed=(search.seed + number) % 2**63)
         if line:
             answer(run, command, line, search, prefix * typed)
         else:
@@ -234,11 +279,16 @@ def piped_lines() -> Iterator[str]:
 
 
 def answer(
-    run: Run, command: Chat | Translate, text: str, search: SearchConfig, prefix: str = ""
+    run: Run,
+    command: Chat | Translate,
+    text: str,
+    search: SearchConfig,
+    prefix: str = "",
 ) -> None:
-    """Print the replies to a text, each on a line, and on stderr which of its tokens are unknown.
+    """Print the replies to a text, each on a line.
 
-    Several replies are numbered, with the score that ranks them.
+    On stderr it says which tokens of the text are unknown. Several replies are
+    numbered, with the score that ranks them.
     """
     if unknown := run.unknown(text):
         named = ", ".join(unknown)
@@ -251,22 +301,29 @@ def answer(
         print(prefix + written)
         if command.show_attention and reply.weights is not None:
             columns = shutil.get_terminal_size().columns
-            print(shaded(reply.weights, run.config.tokenize(text), reply.tokens, columns))
+            keys, queries = run.config.tokenize(text), reply.tokens
+            print(shaded(reply.weights, keys, queries, columns))
 
 
 # --- Attention in a terminal ---
 
 
 def shaded(
-    weights: Float[Tensor, "query key"], keys: Sequence[str], queries: Sequence[str], columns: int
+    weights: Float[Tensor, "query key"],
+    keys: Sequence[str],
+    queries: Sequence[str],
+    columns: int,
 ) -> str:
-    """Draw attention weights in text: a line a query, a block a key, darker for more.
+    """Draw attention weights in text: a line a query, a block a key.
+
+    The darker, the more.
 
     Args:
         weights: `(query, key)`, between 0 and 1.
         keys: a label for each block; a space is shown as `␣`.
         queries: a label for each line.
-        columns: width of the terminal; keys that do not fit go into another drawing below.
+        columns: width of the terminal; keys that do not fit go into another
+            drawing below.
     """
     keys = ["␣" if key == " " else key for key in keys]
     margin = max(map(width, queries), default=0) + 4
@@ -277,9 +334,12 @@ def shaded(
             room -= width(keys[last]) + 1
             last += 1
         drawing = [" " * margin + " ".join(keys[first:last])]
-        for query, row in zip(queries, weights[:, first:last].tolist(), strict=True):
-            blocks = [shade(w) * width(key) for w, key in zip(row, keys[first:last], strict=True)]
-            drawing.append(" " * (margin - 2 - width(query)) + query + "  " + " ".join(blocks))
+        rows = weights[:, first:last].tolist()
+        for query, row in zip(queries, rows, strict=True):
+            shown = zip(row, keys[first:last], strict=True)
+            blocks = " ".join(shade(w) * width(key) for w, key in shown)
+            indent = " " * (margin - 2 - width(query))
+            drawing.append(f"{indent}{query}  {blocks}")
         drawings.append("\n".join(line.rstrip() for line in drawing))
         first = last
     return "\n\n".join(drawings)
@@ -292,4 +352,6 @@ def shade(weight: float) -> str:
 
 def width(text: str) -> int:
     """Columns that a text takes in a terminal: Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )

@@ -1,9 +1,10 @@
 """The book's figures: the only home of matplotlib.
 
-Every function draws into `ax`, or into a new figure, and returns the `Figure`. Attention is drawn
-with one colour map from 0 (white) to 1 (dark), queries as rows. Figures keep a white background,
-so that they read the same on a light and on a dark page. Chinese labels need a font that has them:
-the first one of `CHINESE_FONTS` that is installed is used.
+Every function draws into `ax`, or into a new figure, and returns the `Figure`.
+Attention is drawn with one colour map from 0 (white) to 1 (dark), queries as
+rows. Figures keep a white background, so that they read the same on a light and
+on a dark page. Chinese labels need a font that has them: the first one of
+`CHINESE_FONTS` that is installed is used.
 """
 
 import math
@@ -20,7 +21,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 COLOR_MAP = "Blues"
-COLORS = ("#c2410c", "#1d4ed8", "#0f766e", "#7e22ce", "#4b5563", "#a16207")  # 5:1 or more on white
+# 5:1 or more on white
+COLORS = ("#c2410c", "#1d4ed8", "#0f766e", "#7e22ce", "#4b5563", "#a16207")
 MARKERS = "osD^vP"
 SPACE = "␣"
 CHINESE_FONTS = (
@@ -31,11 +33,14 @@ CHINESE_FONTS = (
     "WenQuanYi Zen Hei",
 )
 plt.rcParams["font.sans-serif"] += sorted(
-    set(CHINESE_FONTS) & set(font_manager.get_font_names()), key=CHINESE_FONTS.index
+    set(CHINESE_FONTS) & set(font_manager.get_font_names()),
+    key=CHINESE_FONTS.index,
 )
 
 
-def new_axes(ax: Axes | None, width: float = 6.0, height: float = 3.4) -> tuple[Figure, Axes]:
+def new_axes(
+    ax: Axes | None, width: float = 6.0, height: float = 3.4
+) -> tuple[Figure, Axes]:
     """Return `ax` with its figure, or make both, `width` by `height` inches."""
     if ax is None:
         _, ax = plt.subplots(figsize=(width, height), layout="constrained")
@@ -53,7 +58,7 @@ def attention_map(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw attention weights: one row a query (output), one column a key (input).
+    """Draw attention weights: rows are queries (output), columns keys (input).
 
     Args:
         weights: `(query, key)`, between 0 and 1.
@@ -68,12 +73,17 @@ def attention_map(
     """
     if weights.shape != (len(queries), len(keys)):
         raise ValueError(
-            f"weights of shape {tuple(weights.shape)} need {weights.shape[0]} queries and "
-            f"{weights.shape[1]} keys, got {len(queries)} and {len(keys)}"
+            f"weights of shape {tuple(weights.shape)} need {weights.shape[0]} "
+            f"queries and {weights.shape[1]} keys, got {len(queries)} and "
+            f"{len(keys)}"
         )
     figure, ax = new_axes(ax, 1.9 + 0.27 * len(keys), 1.2 + 0.27 * len(queries))
-    image = ax.imshow(weights.detach().numpy(), cmap=COLOR_MAP, vmin=0, vmax=1, aspect="auto")
-    ax.set_xticks(range(len(keys)), [SPACE if key == " " else key for key in keys])
+    image = ax.imshow(
+        weights.detach().numpy(), cmap=COLOR_MAP, vmin=0, vmax=1, aspect="auto"
+    )
+    ax.set_xticks(
+        range(len(keys)), [SPACE if key == " " else key for key in keys]
+    )
     ax.set_yticks(range(len(queries)), queries)
     ax.tick_params(length=0)
     ax.set_xlabel("input (keys)")
@@ -82,13 +92,21 @@ def attention_map(
     if gold is not None:
         for row, column in gold.nonzero().tolist():
             corner = (column - 0.5, row - 0.5)
-            ax.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=COLORS[0], linewidth=1.2))
-    figure.colorbar(image, ax=ax, label="attention weight", fraction=0.05, pad=0.02)
+            ax.add_patch(
+                Rectangle(
+                    corner, 1, 1, fill=False, edgecolor=COLORS[0], linewidth=1.2
+                )
+            )
+    figure.colorbar(
+        image, ax=ax, label="attention weight", fraction=0.05, pad=0.02
+    )
     return figure
 
 
 def loss_curve(
-    losses: Mapping[str, Sequence[float]], window: int = 20, ax: Axes | None = None
+    losses: Mapping[str, Sequence[float]],
+    window: int = 20,
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw training losses over steps, each smoothed by a running mean.
 
@@ -99,10 +117,16 @@ def loss_curve(
     """
     figure, ax = new_axes(ax)
     for i, (name, values) in enumerate(losses.items()):
-        smooth = torch.tensor(values).unfold(0, min(window, len(values)), 1).mean(dim=-1)
+        smooth = (
+            torch.tensor(values)
+            .unfold(0, min(window, len(values)), 1)
+            .mean(dim=-1)
+        )
         first = len(values) - len(smooth)
         color = COLORS[i % len(COLORS)]
-        ax.plot(range(first, len(values)), smooth.tolist(), color=color, label=name)
+        ax.plot(
+            range(first, len(values)), smooth.tolist(), color=color, label=name
+        )
     ax.set_xlabel("training step")
     ax.set_ylabel(f"loss (nats a token, mean of {window})")
     ax.set_ylim(bottom=0)
@@ -116,17 +140,22 @@ def length_curves(
     trained: tuple[int, int],
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw accuracy against length: a line through the mean of the seeds, a band over all of them.
+    """Draw accuracy against length.
+
+    A line runs through the mean of the seeds, a band over all of them.
 
     Args:
         lengths: where the accuracy was measured.
         accuracies: for each model, one list of accuracies a seed.
-        trained: the shortest and longest length in training; the range is shaded.
+        trained: the shortest and longest length in training; the range is
+            shaded.
         ax: where to draw.
     """
     figure, ax = new_axes(ax)
     ax.axvspan(*trained, color="#e5e7eb", label="lengths in training")
-    return size_curves(lengths, accuracies, "source length (tokens)", "token accuracy", ax=ax)
+    return size_curves(
+        lengths, accuracies, "source length (tokens)", "token accuracy", ax=ax
+    )
 
 
 def size_curves(
@@ -136,7 +165,9 @@ def size_curves(
     ylabel: str,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw shares against sizes: a line through the mean of the seeds, a band over all of them.
+    """Draw shares against sizes.
+
+    A line runs through the mean of the seeds, a band over all of them.
 
     Args:
         sizes: where the shares, from 0 to 1, were measured.
@@ -174,7 +205,7 @@ def curves(
     points: tuple[Sequence[float], Sequence[float], str] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw lines over a common x, and optionally points `(x, y, label)` among them."""
+    """Draw lines over a common x, and any points `(x, y, label)` among them."""
     figure, ax = new_axes(ax)
     for i, (name, y) in enumerate(ys.items()):
         ax.plot(x, y, color=COLORS[i % len(COLORS)], label=name)
@@ -198,17 +229,24 @@ def bars(
     width = 0.8 / len(heights)
     for i, (name, values) in enumerate(heights.items()):
         left = [j - 0.4 + (i + 0.5) * width for j in range(len(labels))]
-        ax.bar(left, list(values), width=width * 0.92, color=COLORS[i % len(COLORS)], label=name)
+        ax.bar(
+            left,
+            list(values),
+            width=width * 0.92,
+            color=COLORS[i % len(COLORS)],
+            label=name,
+        )
     ax.set_xticks(range(len(labels)), labels)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
-    ax.margins(y=0.15 if len(heights) > 1 else 0.05)  # room for the legend above the bars
+    # room for the legend above the bars
+    ax.margins(y=0.15 if len(heights) > 1 else 0.05)
     finish(ax, columns=len(heights))
     return figure
 
 
 def finish(ax: Axes, columns: int = 1) -> None:
-    """Add a legend and a light grid, and drop the frame's top and right side."""
+    """Add a legend and a light grid; drop the frame's top and right side."""
     if len(ax.get_legend_handles_labels()[0]) > 1:  # one thing needs no legend
         ax.legend(frameon=False, fontsize="small", ncols=columns)
     ax.grid(axis="y", color="#e5e7eb", linewidth=0.8)
@@ -216,9 +254,13 @@ def finish(ax: Axes, columns: int = 1) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def panels(num: int, width: float = 4.0, height: float = 3.2) -> tuple[Figure, list[Any]]:
+def panels(
+    num: int, width: float = 4.0, height: float = 3.2
+) -> tuple[Figure, list[Any]]:
     """Make `num` axes side by side, each `width` by `height` inches."""
-    figure, axes = plt.subplots(1, num, figsize=(width * num, height), layout="constrained")
+    figure, axes = plt.subplots(
+        1, num, figsize=(width * num, height), layout="constrained"
+    )
     figure.set_facecolor("white")
     return figure, list(axes) if num > 1 else [axes]
 
@@ -228,39 +270,89 @@ def encoder_decoder(
     tgt: Sequence[str],
     weights: Float[Tensor, "src"] | None = None,
 ) -> Figure:
-    """Draw an encoder-decoder unrolled in time: the source on the left, the target on the right.
+    """Draw an encoder-decoder unrolled in time.
+
+    The source is on the left, the target on the right.
 
     Args:
         src: the source tokens.
         tgt: the target tokens, EOS included; BOS is fed first.
-        weights: attention weights of the first target token over the source, drawn as lines.
+        weights: attention weights of the first target token over the source,
+            drawn as lines.
     """
     places = list(range(len(src))) + [len(src) + 1 + i for i in range(len(tgt))]
     figure, ax = new_axes(None, 0.72 * (len(places) + 1), 2.7)
     fed = [*src, "<bos>", *tgt[:-1]]
     for i, (x, token) in enumerate(zip(places, fed, strict=True)):
         color = COLORS[1] if i < len(src) else COLORS[0]
-        ax.text(x, 0, SPACE if token == " " else token, ha="center", va="center", fontsize="large")
-        ax.annotate("", (x, 0.72), (x, 0.25), arrowprops={"arrowstyle": "->", "color": "#4b5563"})
-        ax.add_patch(Rectangle((x - 0.3, 0.72), 0.6, 0.56, facecolor=color, alpha=0.9))
+        ax.text(
+            x,
+            0,
+            SPACE if token == " " else token,
+            ha="center",
+            va="center",
+            fontsize="large",
+        )
+        ax.annotate(
+            "",
+            (x, 0.72),
+            (x, 0.25),
+            arrowprops={"arrowstyle": "->", "color": "#4b5563"},
+        )
+        ax.add_patch(
+            Rectangle((x - 0.3, 0.72), 0.6, 0.56, facecolor=color, alpha=0.9)
+        )
         if i:
-            style = {"arrowstyle": "->", "color": "#111827", "linewidth": 2 if i == len(src) else 1}
-            ax.annotate("", (x - 0.3, 1), (places[i - 1] + 0.3, 1), arrowprops=style)
+            style = {
+                "arrowstyle": "->",
+                "color": "#111827",
+                "linewidth": 2 if i == len(src) else 1,
+            }
+            ax.annotate(
+                "", (x - 0.3, 1), (places[i - 1] + 0.3, 1), arrowprops=style
+            )
         if i >= len(src):
             ax.annotate(
-                "", (x, 1.78), (x, 1.28), arrowprops={"arrowstyle": "->", "color": "#4b5563"}
+                "",
+                (x, 1.78),
+                (x, 1.28),
+                arrowprops={"arrowstyle": "->", "color": "#4b5563"},
             )
-            ax.text(x, 2, tgt[i - len(src)], ha="center", va="center", fontsize="large")
+            ax.text(
+                x,
+                2,
+                tgt[i - len(src)],
+                ha="center",
+                va="center",
+                fontsize="large",
+            )
     if weights is None:
-        ax.text(len(src), 1.42, "the state:\nall that passes", ha="center", fontsize="small")
+        ax.text(
+            len(src),
+            1.42,
+            "the state:\nall that passes",
+            ha="center",
+            fontsize="small",
+        )
     else:
         top = (places[len(src)] - 0.3, 1.28)
         for x, weight in zip(places, weights.tolist(), strict=False):
-            line = {"arrowstyle": "-", "color": COLORS[2], "linewidth": 6 * weight, "alpha": 0.8}
+            line = {
+                "arrowstyle": "-",
+                "color": COLORS[2],
+                "linewidth": 6 * weight,
+                "alpha": 0.8,
+            }
             curve = {**line, "connectionstyle": "arc3,rad=-0.25"}
             ax.annotate("", top, (x, 1.28), arrowprops=curve)
     ax.text((len(src) - 1) / 2, -0.45, "encoder", ha="center", color=COLORS[1])
-    ax.text(len(src) + (len(tgt) + 1) / 2, -0.45, "decoder", ha="center", color=COLORS[0])
+    ax.text(
+        len(src) + (len(tgt) + 1) / 2,
+        -0.45,
+        "decoder",
+        ha="center",
+        color=COLORS[0],
+    )
     ax.set_xlim(-0.6, places[-1] + 0.6)
     ax.set_ylim(-0.65, 2.3)
     ax.axis("off")
@@ -291,12 +383,13 @@ def search_tree(
 ) -> Figure:
     """Draw what a beam search looked at, step by step from left to right.
 
-    Each node shows its last token and the probability of the whole beginning. What was kept is
-    filled, what was dropped is pale.
+    Each node shows its last token and the probability of the whole beginning.
+    What was kept is filled, what was dropped is pale.
 
     Args:
         levels: the nodes of each step; the parents of the first are the start.
-        path: the place of one node in each level, the sequence found: its lines are thick.
+        path: the place of one node in each level, the sequence found: its lines
+            are thick.
         width: inches for each step.
         ax: where to draw.
 
@@ -309,12 +402,21 @@ def search_tree(
     draw_node(ax, (0.0, 0.0), "<bos>", kept=True)
     for depth, level in enumerate(levels):
         if not all(0 <= node.parent < len(before) for node in level):
-            raise ValueError(f"level {depth} names a parent that level {depth - 1} does not have")
+            raise ValueError(
+                f"level {depth} names a parent that level {depth - 1} does "
+                "not have"
+            )
         order = sorted(
-            range(len(level)), key=lambda i: (-before[level[i].parent][1], -level[i].log_prob)
+            range(len(level)),
+            key=lambda i: (-before[level[i].parent][1], -level[i].log_prob),
         )
-        height = {i: (len(level) - 1) / 2 - rank for rank, i in enumerate(order)}
-        here = [(depth + 1.0, height[i] * (tallest / len(level)) ** 0.5) for i in range(len(level))]
+        height = {
+            i: (len(level) - 1) / 2 - rank for rank, i in enumerate(order)
+        }
+        here = [
+            (depth + 1.0, height[i] * (tallest / len(level)) ** 0.5)
+            for i in range(len(level))
+        ]
         for i, (node, place) in enumerate(zip(level, here, strict=True)):
             found = depth < len(path) and path[depth] == i
             ax.plot(
@@ -324,7 +426,9 @@ def search_tree(
                 zorder=1,
             )
             label = SPACE if node.label == " " else node.label
-            draw_node(ax, place, f"{label}\n{probability(node.log_prob)}", node.kept)
+            draw_node(
+                ax, place, f"{label}\n{probability(node.log_prob)}", node.kept
+            )
         before = here
     ax.set_xlim(-0.4, len(levels) + 0.45)
     ax.margins(y=0.1)
@@ -332,16 +436,22 @@ def search_tree(
     return figure
 
 
-def draw_node(ax: Axes, place: tuple[float, float], text: str, kept: bool) -> None:
+def draw_node(
+    ax: Axes, place: tuple[float, float], text: str, kept: bool
+) -> None:
     """Write the text of one node into a box."""
     face, color = (COLORS[1], "white") if kept else ("#f3f4f6", "#4b5563")
     box = {"boxstyle": "round,pad=0.25", "facecolor": face, "edgecolor": "none"}
-    style: dict[str, Any] = {"fontsize": "small", "linespacing": 1.05, "bbox": box}
+    style: dict[str, Any] = {
+        "fontsize": "small",
+        "linespacing": 1.05,
+        "bbox": box,
+    }
     ax.text(*place, text, color=color, ha="center", va="center", **style)
 
 
 def probability(log_prob: float) -> str:
-    """Write a probability so that it fits into a node: `0.24`, `.031`, `<.001`."""
+    """Write a probability so that it fits a node: `0.24`, `.031`, `<.001`."""
     value = math.exp(log_prob)
     if value >= 0.0995:
         return f"{value:.2f}"

@@ -1,6 +1,7 @@
 """LSTM encoder-decoder, without attention and with Bahdanau's or Luong's.
 
-Everything is batch first, the decoder's state included: `h` and `c` are `(batch, layers, d)`.
+Everything is batch first, the decoder's state included: `h` and `c` are
+`(batch, layers, d)`.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from attend.attention import Score, ScoreName, local_window, soft_attention
-from attend.decoding import State
 from attend.masks import padding_mask
+from attend.state import State
 
 
 class LSTMCell(nn.Module):
@@ -28,23 +29,33 @@ class LSTMCell(nn.Module):
         c' = f · c + i · g
         h' = o · tanh(c')
 
-    The parameters have the names and shapes of `nn.LSTMCell`, which stacks the four matrices in
-    the order i, f, g, o and has two biases, of which only the sum matters.
+    The parameters have the names and shapes of `nn.LSTMCell`, which stacks the
+    four matrices in the order i, f, g, o and has two biases, of which only the
+    sum matters.
 
     Args:
         d_in: size of the input.
         d_hidden: size of the state.
 
-    Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al.
+        2000.
     """
 
     def __init__(self, d_in: int, d_hidden: int) -> None:
         super().__init__()
         bound = d_hidden**-0.5
-        self.weight_ih = nn.Parameter(torch.empty(4 * d_hidden, d_in).uniform_(-bound, bound))
-        self.weight_hh = nn.Parameter(torch.empty(4 * d_hidden, d_hidden).uniform_(-bound, bound))
-        self.bias_ih = nn.Parameter(torch.empty(4 * d_hidden).uniform_(-bound, bound))
-        self.bias_hh = nn.Parameter(torch.empty(4 * d_hidden).uniform_(-bound, bound))
+        self.weight_ih = nn.Parameter(
+            torch.empty(4 * d_hidden, d_in).uniform_(-bound, bound)
+        )
+        self.weight_hh = nn.Parameter(
+            torch.empty(4 * d_hidden, d_hidden).uniform_(-bound, bound)
+        )
+        self.bias_ih = nn.Parameter(
+            torch.empty(4 * d_hidden).uniform_(-bound, bound)
+        )
+        self.bias_hh = nn.Parameter(
+            torch.empty(4 * d_hidden).uniform_(-bound, bound)
+        )
 
     def forward(
         self,
@@ -53,7 +64,12 @@ class LSTMCell(nn.Module):
         c: Float[Tensor, "batch d"],
     ) -> tuple[Float[Tensor, "batch d"], Float[Tensor, "batch d"]]:
         """Read one input and return the new `(h, c)`."""
-        gates = x @ self.weight_ih.T + self.bias_ih + h @ self.weight_hh.T + self.bias_hh
+        gates = (
+            x @ self.weight_ih.T
+            + self.bias_ih
+            + h @ self.weight_hh.T
+            + self.bias_hh
+        )
         i, f, g, o = gates.chunk(4, dim=-1)  # four times (batch, d)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * c.tanh(), c
@@ -76,12 +92,14 @@ class Seq2SeqConfig:
         dropout: share of embedded and hidden units dropped in training.
         attention: how the decoder looks back, if at all.
         score: how queries and keys are compared.
-        half_width: `D` of Luong's local-p window, in tokens, at least 1; None looks everywhere.
-        share_embedding: one embedding table for source and target (one vocabulary for both).
+        half_width: `D` of Luong's local-p window, in tokens, at least 1; None
+            looks everywhere.
+        share_embedding: one embedding table for source and target (one
+            vocabulary for both).
 
     Raises:
-        ValueError: for an unknown attention, one embedding for two sizes of vocabulary, or a
-            window without Luong's attention.
+        ValueError: for an unknown attention, one embedding for two sizes of
+            vocabulary, or a window without Luong's attention.
     """
 
     src_vocab_size: int
@@ -99,106 +117,134 @@ class Seq2SeqConfig:
         """Refuse what does not go together."""
         if self.share_embedding and self.src_vocab_size != self.tgt_vocab_size:
             raise ValueError(
-                "share_embedding needs one vocabulary for source and target, got sizes "
-                f"{self.src_vocab_size} and {self.tgt_vocab_size}"
+                "share_embedding needs one vocabulary for source and target, "
+                f"got sizes {self.src_vocab_size} and {self.tgt_vocab_size}"
             )
         if self.attention not in ATTENTIONS:
             raise ValueError(
-                f"unknown attention {self.attention!r}: choose from {', '.join(ATTENTIONS)}"
+                f"unknown attention {self.attention!r}: choose from "
+                f"{', '.join(ATTENTIONS)}"
             )
         if self.half_width is not None and self.attention != "luong":
-            raise ValueError(f"half_width is for attention='luong', not {self.attention!r}")
+            raise ValueError(
+                f"half_width is for attention='luong', not {self.attention!r}"
+            )
 
 
 def lstm(config: Seq2SeqConfig, d_in: int) -> nn.LSTM:
     """A stack of LSTM layers, batch first, with dropout between the layers."""
-    dropout = config.dropout if config.num_layers > 1 else 0.0  # there is no "between" in one
-    return nn.LSTM(d_in, config.d_hidden, config.num_layers, dropout=dropout, batch_first=True)
+    # there is no "between" in one
+    dropout = config.dropout if config.num_layers > 1 else 0.0
+    return nn.LSTM(
+        d_in,
+        config.d_hidden,
+        config.num_layers,
+        dropout=dropout,
+        batch_first=True,
+    )
 
 
 class Encoder(nn.Module):
-    """Read embedded source tokens with a stack of LSTM layers; padding is never read."""
+    """Read embedded source tokens with LSTM layers; never the padding."""
 
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__()
         self.lstm = lstm(config, config.d_embed)
 
     def forward(
-        self, embedded: Float[Tensor, "batch src d_embed"], lengths: Int[Tensor, " batch"]
+        self,
+        embedded: Float[Tensor, "batch src d_embed"],
+        lengths: Int[Tensor, " batch"],
     ) -> tuple[
         Float[Tensor, "batch src d"],
         Float[Tensor, "batch layers d"],
         Float[Tensor, "batch layers d"],
     ]:
-        """Return the top layer's state at every token, and each layer's last `h` and `c`."""
+        """Return the top layer's states, and each layer's last `h` and `c`."""
         packed = pack_padded_sequence(
             embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         outputs, (h, c) = self.lstm(packed)
-        memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=embedded.shape[1])
-        return memory, h.transpose(0, 1), c.transpose(0, 1)  # (layers, batch, d) -> batch first
+        memory, _ = pad_packed_sequence(
+            outputs, batch_first=True, total_length=embedded.shape[1]
+        )
+        # (layers, batch, d) -> batch first
+        return memory, h.transpose(0, 1), c.transpose(0, 1)
 
 
 class Decoder(nn.Module):
-    """Without attention: all that is known of the source is the state it starts from."""
+    """Without attention: it knows of the source what the first state says."""
 
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__()
         self.lstm = lstm(config, config.d_embed)
 
-    def start(self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor) -> State:
+    def start(
+        self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor
+    ) -> State:
         """The state before the first target token."""
         return {"h": h, "c": c}
 
     def forward(
         self, embedded: Float[Tensor, "batch tgt d_embed"], state: State
     ) -> tuple[Float[Tensor, "batch tgt d"], State]:
-        """Read embedded target tokens; return a feature vector at each, and the new state."""
+        """Read embedded target tokens; return a feature of each, new state."""
         h, c = (state[name].transpose(0, 1).contiguous() for name in ("h", "c"))
         features, (h, c) = self.lstm(embedded, (h, c))
-        return features, {"h": h.transpose(0, 1), "c": c.transpose(0, 1)}  # batch first again
+        h, c = h.transpose(0, 1), c.transpose(0, 1)  # batch first again
+        return features, {"h": h, "c": c}
 
 
 class AttentionDecoder(nn.Module):
-    """What Bahdanau's and Luong's decoders share: they go token by token and keep the memory.
+    """What Bahdanau's and Luong's decoders share.
 
-    The state also holds the `memory`, its `mask`, and the attention `weights` of the tokens just
-    read, `(batch, tgt, src)`.
+    They go token by token. The state also holds the `memory`, the `keys` that
+    are made of it once, its `mask`, and the attention `weights` of the tokens
+    just read, `(batch, tgt, src)`.
     """
 
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__()
         d = config.d_hidden
         self.cells = nn.ModuleList(
-            nn.LSTMCell(d if layer else config.d_embed + d, d) for layer in range(config.num_layers)
+            nn.LSTMCell(d if layer else config.d_embed + d, d)
+            for layer in range(config.num_layers)
         )
         self.score = Score(config.score, d, d)
         self.dropout = nn.Dropout(config.dropout)
 
-    def start(self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor) -> State:
+    def start(
+        self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor
+    ) -> State:
         """The state before the first target token."""
-        return {"h": h, "c": c, "memory": memory, "mask": mask}
+        keys = self.score.project(memory)
+        return {"h": h, "c": c, "memory": memory, "keys": keys, "mask": mask}
 
     def forward(
         self, embedded: Float[Tensor, "batch tgt d_embed"], state: State
     ) -> tuple[Float[Tensor, "batch tgt d"], State]:
-        """Read embedded target tokens; return a feature vector at each, and the new state."""
+        """Read embedded target tokens; return a feature of each, new state."""
         features, weights = [], []
         for x in embedded.unbind(dim=1):  # (batch, d_embed)
             feature, state = self.read(x, state)
             features.append(feature)
             weights.append(state["weights"])
-        return torch.stack(features, dim=1), {**state, "weights": torch.cat(weights, dim=1)}
+        state = {**state, "weights": torch.cat(weights, dim=1)}
+        return torch.stack(features, dim=1), state
 
-    def advance(self, x: Float[Tensor, "batch d_in"], state: State) -> tuple[Tensor, State]:
-        """Move every LSTM layer one step; return the top layer's output and the new state."""
+    def advance(
+        self, x: Float[Tensor, "batch d_in"], state: State
+    ) -> tuple[Tensor, State]:
+        """Move every layer one step; return the top one's output, new state."""
         h, c = [], []
         for layer, cell in enumerate(self.cells):
-            x = self.dropout(x) if layer else x  # between the layers, as in `nn.LSTM`
+            if layer:  # between the layers, as in `nn.LSTM`
+                x = self.dropout(x)
             x, new_c = cell(x, (state["h"][:, layer], state["c"][:, layer]))
             h.append(x)
             c.append(new_c)
-        return x, {**state, "h": torch.stack(h, dim=1), "c": torch.stack(c, dim=1)}
+        new = {"h": torch.stack(h, dim=1), "c": torch.stack(c, dim=1)}
+        return x, {**state, **new}
 
     def read(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Read one token: what Bahdanau and Luong do differently."""
@@ -206,24 +252,30 @@ class AttentionDecoder(nn.Module):
 
 
 class BahdanauDecoder(AttentionDecoder):
-    """Look first, then move: the previous state asks, the context is part of the input.
+    """Look first, then move.
 
-    Source: Bahdanau et al. 2015, section 3.1. There the encoder reads in both directions, the cells
-    are gated units, and a maxout layer stands before the output; here the encoder reads forward,
-    the cells are LSTMs, and that layer is a tanh, as in the other decoders.
+    The previous state asks, and the context is part of the input.
+
+    Source: Bahdanau et al. 2015, section 3.1. There the encoder reads in both
+    directions, the cells are gated units, and a maxout layer stands before the
+    output; here the encoder reads forward, the cells are LSTMs, and that layer
+    is a tanh, as in the other decoders.
     """
 
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__(config)
-        self.combine = nn.Linear(config.d_embed + 2 * config.d_hidden, config.d_hidden)
+        self.combine = nn.Linear(
+            config.d_embed + 2 * config.d_hidden, config.d_hidden
+        )
 
     def read(
         self, x: Float[Tensor, "batch d_embed"], state: State
     ) -> tuple[Float[Tensor, "batch d"], State]:
         """Read one token."""
+        memory, mask = state["memory"], state["mask"]
         query = state["h"][:, -1:]  # the top layer, (batch, 1, d)
-        scores = self.score(query, state["memory"])  # (batch, 1, src)
-        context, weights = soft_attention(scores, state["memory"], state["mask"])
+        scores = self.score(query, state["keys"])  # (batch, 1, src)
+        context, weights = soft_attention(scores, memory, mask)
         context = context.squeeze(1)  # (batch, d)
         output, state = self.advance(torch.cat([x, context], dim=-1), state)
         feature = self.combine(torch.cat([x, output, context], dim=-1)).tanh()
@@ -231,9 +283,10 @@ class BahdanauDecoder(AttentionDecoder):
 
 
 class LuongDecoder(AttentionDecoder):
-    """Move first, then look: the new state asks, and state and context together answer.
+    """Move first, then look.
 
-    The answer, the attentional vector, is fed into the next step (input feeding).
+    The new state asks, and state and context together answer. The answer, the
+    attentional vector, is fed into the next step (input feeding).
 
     Source: Luong et al. 2015, sections 3.1 to 3.3.
     """
@@ -244,20 +297,26 @@ class LuongDecoder(AttentionDecoder):
         self.combine = nn.Linear(2 * d, d)
         self.half_width = config.half_width
         if self.half_width is not None:
-            self.position = nn.Sequential(nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1), nn.Sigmoid())
+            self.position = nn.Sequential(
+                nn.Linear(d, d), nn.Tanh(), nn.Linear(d, 1), nn.Sigmoid()
+            )
 
-    def start(self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor) -> State:
-        """The state before the first target token, when there is nothing to feed in yet."""
-        return {**super().start(memory, mask, h, c), "feed": torch.zeros_like(h[:, -1])}
+    def start(
+        self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor
+    ) -> State:
+        """The state before the first target token: nothing to feed in yet."""
+        state = super().start(memory, mask, h, c)
+        return {**state, "feed": torch.zeros_like(h[:, -1])}
 
     def read(
         self, x: Float[Tensor, "batch d_embed"], state: State
     ) -> tuple[Float[Tensor, "batch d"], State]:
         """Read one token."""
         memory, mask = state["memory"], state["mask"]
-        output, state = self.advance(torch.cat([x, state["feed"]], dim=-1), state)
+        x = torch.cat([x, state["feed"]], dim=-1)
+        output, state = self.advance(x, state)
         query = output[:, None]  # (batch, 1, d)
-        scores = self.score(query, memory)  # (batch, 1, src)
+        scores = self.score(query, state["keys"])  # (batch, 1, src)
         if self.half_width is None:
             context, weights = soft_attention(scores, memory, mask)
         else:
@@ -265,7 +324,8 @@ class LuongDecoder(AttentionDecoder):
             center = last * self.position(query).squeeze(-1)  # (batch, 1)
             weights = local_window(scores, center, self.half_width, mask)
             context = weights @ memory
-        feature = self.combine(torch.cat([context.squeeze(1), output], dim=-1)).tanh()
+        both = torch.cat([context.squeeze(1), output], dim=-1)
+        feature = self.combine(both).tanh()
         return feature, {**state, "feed": feature, "weights": weights}
 
 
@@ -279,7 +339,8 @@ DECODERS: dict[str, type[Decoder | AttentionDecoder]] = {
 def embedding(vocab_size: int, d_embed: int) -> nn.Embedding:
     """An embedding that starts uniform in ±1.
 
-    Not normal, as PyTorch's own: uniform draws are equal to the bit on every kind of CPU.
+    Not normal, as PyTorch's own: uniform draws are equal to the bit on every
+    kind of CPU.
     """
     table = nn.Embedding(vocab_size, d_embed)
     nn.init.uniform_(table.weight, -1, 1)
@@ -287,7 +348,7 @@ def embedding(vocab_size: int, d_embed: int) -> nn.Embedding:
 
 
 class Seq2Seq(nn.Module):
-    """An encoder-decoder: one network reads the source, another writes the target.
+    """An encoder-decoder: one network reads, another one writes.
 
     Source: Sutskever et al. 2014; Cho et al. 2014.
     """
@@ -304,27 +365,36 @@ class Seq2Seq(nn.Module):
         self.output = nn.Linear(config.d_hidden, config.tgt_vocab_size)
         self.dropout = nn.Dropout(config.dropout)
 
-    def encode(self, src: Int[Tensor, "batch src"], src_lengths: Int[Tensor, " batch"]) -> State:
+    def encode(
+        self, src: Int[Tensor, "batch src"], src_lengths: Int[Tensor, " batch"]
+    ) -> State:
         """Read the source; return the state from which decoding starts."""
         if not bool((src_lengths > 0).all()):
-            raise ValueError("a source is empty: drop it, or give it at least one token")
-        mask = padding_mask(src_lengths, src.shape[1])[:, None]  # (batch, 1, src)
-        memory, h, c = self.encoder(self.dropout(self.src_embedding(src)), src_lengths)
+            raise ValueError(
+                "a source is empty: drop it, or give it at least one token"
+            )
+        mask = padding_mask(src_lengths, src.shape[1])
+        mask = mask[:, None]  # (batch, 1, src)
+        embedded = self.dropout(self.src_embedding(src))
+        memory, h, c = self.encoder(embedded, src_lengths)
         return self.decoder.start(memory, mask, h, c)
 
     def decode(
         self, tokens: Int[Tensor, "batch tgt"], state: State
     ) -> tuple[Float[Tensor, "batch tgt vocab"], State]:
-        """Read target tokens from a state; return the logits of the next token after each."""
-        features, state = self.decoder(self.dropout(self.tgt_embedding(tokens)), state)
+        """Read target tokens from a state; return the logits after each."""
+        embedded = self.dropout(self.tgt_embedding(tokens))
+        features, state = self.decoder(embedded, state)
         return self.output(self.dropout(features)), state
 
-    def forward(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Tensor:
-        """Teacher forcing: `(batch, tgt, vocab)` logits of the next token after each given one."""
+    def forward(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor
+    ) -> Tensor:
+        """Teacher forcing: `(batch, tgt, vocab)` logits after each token."""
         logits, _ = self.decode(tgt_in, self.encode(src, src_lengths))
         return logits
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step of decoding, as every search in `attend.decoding` expects it."""
+        """One step of decoding, as the searches of `attend.decoding` ask."""
         logits, state = self.decode(tokens[:, None], state)
         return logits[:, 0].log_softmax(dim=-1), state

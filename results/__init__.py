@@ -1,4 +1,7 @@
-"""Figures of runs too long for a chapter, one small JSON each; see `attend.experiments`."""
+"""Figures of runs too long for a chapter, one small JSON each.
+
+`attend.experiments` makes them.
+"""
 
 import json
 from importlib.resources import files
@@ -9,12 +12,15 @@ def load(name: str) -> dict[str, Any]:
     """Read a stored result: command, commit, seeds, minutes, machine and data.
 
     Raises:
-        FileNotFoundError: if there is no result of that name; the message lists those there are.
+        FileNotFoundError: if there is no result of that name; the message lists
+            those there are.
     """
     folder = files(__name__)
     path = folder / f"{name}.json"
     if not path.is_file():
-        known = sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".json"))
+        known = sorted(
+            p.name[:-5] for p in folder.iterdir() if p.name.endswith(".json")
+        )
         raise FileNotFoundError(
             f"there is no result {name!r}, only {', '.join(known)}: "
             f"make it with `python -m attend.experiments {name}`"

@@ -1,7 +1,8 @@
 """Make the exercises from the solutions.
 
-In a code cell, the lines from `# BEGIN SOLUTION` to `# END SOLUTION` become `...`. A markdown cell
-that starts with `<!-- solution -->` is left out. Outputs are left out.
+In a code cell, the lines from `# BEGIN SOLUTION` to `# END SOLUTION` become
+`...`. A markdown cell that starts with `<!-- solution -->` is left out. Outputs
+are left out.
 """
 
 import argparse
@@ -10,7 +11,16 @@ from pathlib import Path
 
 from nbformat import NotebookNode, from_dict
 
-from tools.notebooks import EXERCISES, SOLUTIONS, ToolError, listed, name, read, text, write
+from tools.notebooks import (
+    EXERCISES,
+    SOLUTIONS,
+    ToolError,
+    listed,
+    name,
+    read,
+    text,
+    write,
+)
 
 BEGIN, END, EXPLAINS = "# BEGIN SOLUTION", "# END SOLUTION", "<!-- solution -->"
 
@@ -26,7 +36,9 @@ def without_solution(source: str) -> str:
     for line in source.splitlines():
         if (marker := line.strip()) in (BEGIN, END):
             if inside == (marker == BEGIN):
-                raise ToolError(f"`{marker}` is not paired: each {BEGIN} needs one {END}")
+                raise ToolError(
+                    f"`{marker}` is not paired: each {BEGIN} needs one {END}"
+                )
             inside = not inside
             if inside:
                 kept.append(line.replace(BEGIN, "..."))
@@ -45,7 +57,9 @@ def exercise(solution: NotebookNode) -> NotebookNode:
     """
     cells = []
     for number, original in enumerate(solution.cells):
-        if original.cell_type == "markdown" and original.source.startswith(EXPLAINS):
+        if original.cell_type == "markdown" and original.source.startswith(
+            EXPLAINS
+        ):
             continue
         cell = from_dict(original)
         if cell.cell_type == "code":
@@ -59,7 +73,9 @@ def exercise(solution: NotebookNode) -> NotebookNode:
 
 
 def update(solution: Path, check: bool = False) -> bool:
-    """Write the exercise of a solution; with `check`, only compare. Return whether it differed.
+    """Write the exercise of a solution, and return whether it differed.
+
+    With `check`, only compare.
 
     Raises:
         ToolError: naming the cell whose markers are not paired.
@@ -68,7 +84,11 @@ def update(solution: Path, check: bool = False) -> bool:
     new = exercise(read(solution))
     if path.is_file() and path.read_text(encoding="utf-8") == text(new):
         return False
-    verdict = "differs from its solution: run `make exercises`" if check else "written"
+    verdict = (
+        "differs from its solution: run `make exercises`"
+        if check
+        else "written"
+    )
     print(f"{name(path)} {verdict}")
     if not check:
         write(new, path)
@@ -78,7 +98,11 @@ def update(solution: Path, check: bool = False) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Make every exercise, or with `--check` only say which differ."""
     parser = argparse.ArgumentParser(prog="make exercises", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail on a difference")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail on a difference",
+    )
     check = parser.parse_args(arguments).check
     failed = False
     solutions = listed(SOLUTIONS)
@@ -88,8 +112,13 @@ def main(arguments: list[str] | None = None) -> int:
         except ToolError as error:
             print(f"{name(path)}: {error}", file=sys.stderr)
             failed = True
-    for orphan in {path.name for path in listed(EXERCISES)} - {path.name for path in solutions}:
-        print(f"exercises/{orphan} has no solution in solutions/: remove it", file=sys.stderr)
+    for orphan in {path.name for path in listed(EXERCISES)} - {
+        path.name for path in solutions
+    }:
+        print(
+            f"exercises/{orphan} has no solution in solutions/: remove it",
+            file=sys.stderr,
+        )
         failed = True
     return int(failed)
 

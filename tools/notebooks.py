@@ -6,25 +6,38 @@ import nbformat
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS, SOLUTIONS, EXERCISES = ROOT / "notebooks", ROOT / "solutions", ROOT / "exercises"
+CHAPTERS, SOLUTIONS, EXERCISES = (
+    ROOT / "notebooks",
+    ROOT / "solutions",
+    ROOT / "exercises",
+)
 
 # The first code cell of every notebook, to the letter.
-SETUP = Path(__file__).with_name("setup_cell.py").read_text(encoding="utf-8").rstrip("\n")
+SETUP = (
+    Path(__file__)
+    .with_name("setup_cell.py")
+    .read_text(encoding="utf-8")
+    .rstrip("\n")
+)
 
 
 class ToolError(Exception):
-    """Something is wrong that the message explains and the reader of it can mend."""
+    """Something is wrong that the message explains and its reader can mend."""
 
 
 def name(path: Path) -> str:
-    """Name a file as a person would: from the root of the repository, where it is inside."""
+    """Name a file as a person would: from the repository's root, if inside."""
     path = path.resolve()
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    return (
+        str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    )
 
 
 def listed(*folders: Path) -> list[Path]:
     """Return the notebooks of these folders, in order of name."""
-    return [path for folder in folders for path in sorted(folder.glob("*.ipynb"))]
+    return [
+        path for folder in folders for path in sorted(folder.glob("*.ipynb"))
+    ]
 
 
 def find(wanted: str) -> Path:
@@ -41,7 +54,11 @@ def find(wanted: str) -> Path:
     there = [name(path) for path in listed(CHAPTERS, SOLUTIONS)]
     raise ToolError(
         f"There is no notebook {wanted!r}. "
-        + (f"There are: {', '.join(there)}." if there else "There is none at all yet.")
+        + (
+            f"There are: {', '.join(there)}."
+            if there
+            else "There is none at all yet."
+        )
     )
 
 
@@ -55,7 +72,9 @@ def read(path: Path) -> NotebookNode:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except (nbformat.ValidationError, nbformat.reader.NotJSONError) as error:
-        raise ToolError(f"{name(path)} is not a valid notebook: {error}") from error
+        raise ToolError(
+            f"{name(path)} is not a valid notebook: {error}"
+        ) from error
     return notebook
 
 

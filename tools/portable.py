@@ -1,6 +1,7 @@
-"""Check the stored outputs as other computers would compute them: a table, a line each.
+"""Check the stored outputs as other computers would compute them.
 
-PyTorch chooses its kernels by the CPU; `ATEN_CPU_CAPABILITY` makes it choose those of another.
+The result is a table, a line each. PyTorch chooses its kernels by the CPU;
+`ATEN_CPU_CAPABILITY` makes it choose those of another.
 """
 
 import os
@@ -14,9 +15,17 @@ THREADS = ("1", "2")
 
 def available() -> tuple[str, ...]:
     """Return those capabilities that this CPU can run, the plainest first."""
-    code = "import torch; print(torch.backends.cpu.get_cpu_capability().lower())"
-    plain = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
-    best = subprocess.check_output([sys.executable, "-c", code], env=plain, text=True).strip()
+    code = (
+        "import torch; print(torch.backends.cpu.get_cpu_capability().lower())"
+    )
+    plain = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "ATEN_CPU_CAPABILITY"
+    }
+    best = subprocess.check_output(
+        [sys.executable, "-c", code], env=plain, text=True
+    ).strip()
     known = best if best in CAPABILITIES else "default"
     return CAPABILITIES[: CAPABILITIES.index(known) + 1]
 
@@ -34,12 +43,18 @@ def main() -> int:
             start = time.perf_counter()
             run = subprocess.run(
                 [sys.executable, "-m", "tools.outputs", *sys.argv[1:]],
-                env={**os.environ, "ATEN_CPU_CAPABILITY": capability, "OMP_NUM_THREADS": threads},
+                env={
+                    **os.environ,
+                    "ATEN_CPU_CAPABILITY": capability,
+                    "OMP_NUM_THREADS": threads,
+                },
                 capture_output=True,
                 text=True,
             )
             verdict = "FAILED" if run.returncode else "the same"
-            print(f"{verdict} ({time.perf_counter() - start:.0f} s)", flush=True)
+            print(
+                f"{verdict} ({time.perf_counter() - start:.0f} s)", flush=True
+            )
             if run.returncode:
                 failed = True
                 print(run.stdout + run.stderr)

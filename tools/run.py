@@ -12,7 +12,11 @@ import time
 from pathlib import Path
 
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import (
+    CellExecutionError,
+    CellTimeoutError,
+    DeadKernelError,
+)
 from nbformat import NotebookNode
 
 from tools import exercises
@@ -23,13 +27,18 @@ MEASURED = re.compile(r"\*Measured run time: about \d+ s on two CPU cores\.\*")
 
 
 def execute(notebook: NotebookNode) -> float:
-    """Run all cells, storing outputs in the notebook; return the seconds it took.
+    """Run all cells, store outputs in the notebook, return the seconds it took.
 
     Raises:
-        ToolError: naming the first cell that raised, took too long or wrote to stderr.
+        ToolError: naming the first cell that raised, took too long or wrote to
+            stderr.
     """
     notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "kernelspec": {
+            "display_name": "Python 3",
+            "language": "python",
+            "name": "python3",
+        },
         "language_info": {"name": "python"},
     }
     client = NotebookClient(
@@ -52,21 +61,36 @@ def execute(notebook: NotebookNode) -> float:
             try:
                 client.execute_cell(cell, number)
             except CellExecutionError as error:
-                traceback = re.sub(r"\x1b\[[\d;]*m", "", error.traceback)  # without its colours
-                raise ToolError(f"cell {number} raised {error.ename}\n{traceback}") from error
+                # without its colours
+                traceback = re.sub(r"\x1b\[[\d;]*m", "", error.traceback)
+                raise ToolError(
+                    f"cell {number} raised {error.ename}\n{traceback}"
+                ) from error
             except CellTimeoutError as error:
-                raise ToolError(f"cell {number} ran longer than {CELL_TIMEOUT} s") from error
+                raise ToolError(
+                    f"cell {number} ran longer than {CELL_TIMEOUT} s"
+                ) from error
             except DeadKernelError as error:
-                raise ToolError(f"cell {number} ended Python: was memory short?") from error
+                raise ToolError(
+                    f"cell {number} ended Python: was memory short?"
+                ) from error
             for output in cell.get("outputs", []):
                 if output.get("name") == "stderr":
-                    raise ToolError(f"cell {number} writes to stderr\n{output.text}")
+                    raise ToolError(
+                        f"cell {number} writes to stderr\n{output.text}"
+                    )
         return time.perf_counter() - start
 
 
 def note_time(notebook: NotebookNode, seconds: float) -> None:
-    """Rewrite the line with the run time, rounded up to a multiple of five seconds."""
-    line = f"*Measured run time: about {5 * math.ceil(seconds / 5)} s on two CPU cores.*"
+    """Rewrite the line with the run time.
+
+    It is rounded up to a multiple of five seconds.
+    """
+    line = (
+        f"*Measured run time: about {5 * math.ceil(seconds / 5)} s "
+        "on two CPU cores.*"
+    )
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = MEASURED.sub(line, cell.source)
@@ -75,7 +99,9 @@ def note_time(notebook: NotebookNode, seconds: float) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the notebooks named, each even if another fails."""
     parser = argparse.ArgumentParser(prog="make run", description=__doc__)
-    parser.add_argument("notebooks", nargs="+", metavar="NB", help="a chapter's name, or a path")
+    parser.add_argument(
+        "notebooks", nargs="+", metavar="NB", help="a chapter's name, or a path"
+    )
     failed = False
     for wanted in parser.parse_args(arguments).notebooks:
         try:

@@ -1,4 +1,4 @@
-# On Colab this installs the book's library; where `attend` is importable it does nothing.
+# On Colab this installs the book's library, unless it is there already.
 import importlib.util
 import subprocess
 import sys
@@ -7,9 +7,9 @@ SOURCE = ""  # stamped when the book is published: git+https://…@commit
 if importlib.util.find_spec("attend") is None:
     if not SOURCE:
         raise ModuleNotFoundError(
-            "This copy does not know where to install `attend` from. Open the notebook with the "
-            "site's Colab button, or clone the repository and run `make lab`."
+            "This copy does not know where to install `attend` from. Open "
+            "the notebook with the site's Colab button, or clone the "
+            "repository and run `make lab`."
         )
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", f"attend @ {SOURCE}"], check=True
-    )
+    install = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, f"attend @ {SOURCE}"], check=True)

@@ -1,7 +1,8 @@
-"""Write into tagged cells the very code that the package keeps, so that it has one home.
+"""Write into tagged cells the very code that the package keeps.
 
-A cell tagged `sync` whose metadata say `{"attend": {"source": "attend.masks:causal_mask"}}` holds
-the source of that object; of several objects, given as a list, in that order. A cell tagged
+So the code has one home. A cell tagged `sync` whose metadata say
+`{"attend": {"source": "attend.masks:causal_mask"}}` holds the source of that
+object; of several objects, given as a list, in that order. A cell tagged
 `setup` holds the book's set-up code.
 """
 
@@ -26,10 +27,10 @@ from tools.notebooks import (
 
 
 def source_of(reference: str) -> str:
-    """Return the source of `package.module:object` or `package.module:Class.method`.
+    """Return the source of `package.module:object` or `…:Class.method`.
 
-    It is read from the file, without importing it: decorators belong to it, and the value of a
-    constant is as good as a function.
+    It is read from the file, without importing it: decorators belong to it, and
+    the value of a constant is as good as a function.
 
     Raises:
         ToolError: if there is no such module or object.
@@ -39,14 +40,20 @@ def source_of(reference: str) -> str:
     if not path.is_file():
         path = path.with_suffix("") / "__init__.py"
     if not qualified or not path.is_file():
-        raise ToolError(f"{reference!r} is not `module:object` with a module of this repository")
+        raise ToolError(
+            f"{reference!r} is not `module:object` with a module of this "
+            "repository"
+        )
     code = path.read_text(encoding="utf-8")
     body = ast.parse(code).body
     node: ast.stmt | None = None
     for part in qualified.split("."):
         node = next((node for node in body if part in defined(node)), None)
         if node is None:
-            raise ToolError(f"{name(path)} defines no {qualified!r}; it was named by {reference!r}")
+            raise ToolError(
+                f"{name(path)} defines no {qualified!r}; it was named by "
+                f"{reference!r}"
+            )
         body = node.body if isinstance(node, ast.ClassDef) else []
     assert node is not None
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
@@ -61,7 +68,11 @@ def defined(node: ast.stmt) -> set[str]:
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return {node.name}
         case ast.Assign():
-            return {target.id for target in node.targets if isinstance(target, ast.Name)}
+            return {
+                target.id
+                for target in node.targets
+                if isinstance(target, ast.Name)
+            }
         case ast.AnnAssign(target=ast.Name(id=identifier)):
             return {identifier}
     return set()
@@ -83,11 +94,13 @@ def wanted(cell: NotebookNode) -> str | None:
         )
     if isinstance(references, str):
         references = [references]
-    return "\n\n\n".join(source_of(reference) for reference in references) or None
+    return (
+        "\n\n\n".join(source_of(reference) for reference in references) or None
+    )
 
 
 def drifted(notebook: NotebookNode) -> dict[int, str]:
-    """Return, by number of the cell, the source of those cells that should read otherwise.
+    """Return, by number, the source due to each cell that reads otherwise.
 
     Raises:
         ToolError: naming the cell that does not say which source it wants.
@@ -106,7 +119,11 @@ def drifted(notebook: NotebookNode) -> dict[int, str]:
 def main(arguments: list[str] | None = None) -> int:
     """Sync every notebook, or with `--check` only say which cells differ."""
     parser = argparse.ArgumentParser(prog="make sync", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail on a difference")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; fail on a difference",
+    )
     check = parser.parse_args(arguments).check
     failed = False
     for path in listed(CHAPTERS, SOLUTIONS):
@@ -119,7 +136,11 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         for number, source in changes.items():
             notebook.cells[number].source = source
-            verdict = "differs from the package: run `make sync`" if check else "written; run it"
+            verdict = (
+                "differs from the package: run `make sync`"
+                if check
+                else "written; run it"
+            )
             print(f"{name(path)}: cell {number} {verdict}")
         if changes and not check:
             write(notebook, path)

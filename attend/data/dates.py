@@ -1,7 +1,8 @@
-"""The task *dates*: a date as people write it, in several languages, to ISO 8601.
+"""The task *dates*: a date as people write it, to ISO 8601.
 
-`"Tuesday, March 5, 2024"` becomes `"2024-03-05"`. The months, the weekdays and the order come
-from the Unicode CLDR tables shipped with Babel, so which characters of the source hold the year,
+People write it in several languages: `"Tuesday, March 5, 2024"` becomes
+`"2024-03-05"`. The months, the weekdays and the order come from the Unicode
+CLDR tables shipped with Babel, so which characters of the source hold the year,
 the month and the day is known: a gold alignment.
 """
 
@@ -20,7 +21,8 @@ Style = Literal["medium", "long", "full"]
 STYLES: tuple[Style, ...] = ("medium", "long", "full")
 FIRST_DAY = datetime.date(1970, 1, 1)
 NUM_DAYS = 29_220  # up to 2049-12-31
-ISO_FIELDS = ("y", "y", "y", "y", "", "M", "M", "", "d", "d")  # which field each character is of
+# which field each character is of
+ISO_FIELDS = ("y", "y", "y", "y", "", "M", "M", "", "d", "d")
 
 
 class DatePair(NamedTuple):
@@ -35,7 +37,7 @@ class DatePair(NamedTuple):
 
 
 def write_date(date: datetime.date, locale: str, style: Style) -> DatePair:
-    """Write a date in the given locale and CLDR style, remembering where its fields stand.
+    """Write a date in a locale and CLDR style, and note where its fields stand.
 
     Args:
         date: the date.
@@ -46,7 +48,8 @@ def write_date(date: datetime.date, locale: str, style: Style) -> DatePair:
     text, spans = "", {}
     for kind, token in tokenize_pattern(get_date_format(style, locale).pattern):
         if kind == "field":
-            letter, count = str(token[0]), int(token[1])  # ("M", 4) is the month's full name
+            # ("M", 4) is the month's full name
+            letter, count = str(token[0]), int(token[1])
             written = formatter[letter * count]
             if letter in "yMd":
                 spans[letter] = (len(text), len(text) + len(written))
@@ -56,25 +59,39 @@ def write_date(date: datetime.date, locale: str, style: Style) -> DatePair:
     return DatePair(text, date.isoformat(), spans)
 
 
-def dates(num: int, split: Literal["train", "test"] = "train", seed: int = 0) -> list[DatePair]:
+def dates(
+    num: int, split: Literal["train", "test"] = "train", seed: int = 0
+) -> list[DatePair]:
     """Draw distinct pairs: a random day, locale and style each.
 
-    Every tenth day belongs to the test split, in all its languages and styles, so a model never
-    trains on a day that it is tested on.
+    Every tenth day belongs to the test split, in all its languages and styles,
+    so a model never trains on a day that it is tested on.
 
     Args:
         num: how many pairs.
         split: `"train"` or `"test"`.
-        seed: the same seed gives the same pairs on every machine with the same CLDR tables.
+        seed: the same seed gives the same pairs on every machine with the same
+            CLDR tables.
 
     Raises:
-        ValueError: for an unknown split, or more pairs than half of those that exist.
+        ValueError: for an unknown split, or more pairs than half of those that
+            exist.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", got {split!r}')
-    limit = NUM_DAYS // 10 * (9 if split == "train" else 1) * len(LOCALES) * len(STYLES) // 2
+    limit = (
+        NUM_DAYS
+        // 10
+        * (9 if split == "train" else 1)
+        * len(LOCALES)
+        * len(STYLES)
+        // 2
+    )
     if num > limit:
-        raise ValueError(f"at most {limit} distinct {split} dates can be drawn, got num={num}")
+        raise ValueError(
+            f"at most {limit} distinct {split} dates can be drawn, got "
+            f"num={num}"
+        )
     generator = torch.Generator().manual_seed(seed)
     pairs: dict[str, DatePair] = {}
     while len(pairs) < num:
@@ -89,19 +106,25 @@ def dates(num: int, split: Literal["train", "test"] = "train", seed: int = 0) ->
     return list(pairs.values())
 
 
-def date_alignment(pairs: Sequence[DatePair], src_length: int) -> Bool[Tensor, "batch 10 src"]:
-    """Mark which source characters each output character comes from: those of its field.
+def date_alignment(
+    pairs: Sequence[DatePair], src_length: int
+) -> Bool[Tensor, "batch 10 src"]:
+    """Mark which source characters each output character comes from.
 
-    The hyphens come from nowhere: their rows are False.
+    They are those of its field. The hyphens come from nowhere: their rows are
+    False.
 
     Args:
         pairs: the pairs, in batch order.
         src_length: the padded source length.
 
     Returns:
-        `(batch, 10, src_length)`, True where an output and an input belong together.
+        `(batch, 10, src_length)`, True where an output and an input belong
+        together.
     """
-    gold = torch.zeros(len(pairs), len(ISO_FIELDS), src_length, dtype=torch.bool)
+    gold = torch.zeros(
+        len(pairs), len(ISO_FIELDS), src_length, dtype=torch.bool
+    )
     for row, pair in zip(gold, pairs, strict=True):
         for i, field in enumerate(ISO_FIELDS):
             if field:

@@ -1,7 +1,8 @@
-"""The task *reverse*: a string of random letters, and the same string backwards.
+"""The task *reverse*: a string of random letters, and the same backwards.
 
-Nothing can be guessed, so every letter of the source has to get through to the decoder. Output
-`i` of a source of length `n` copies input `n - 1 - i`: the gold alignment.
+Nothing can be guessed, so every letter of the source has to get through to the
+decoder. Output `i` of a source of length `n` copies input `n - 1 - i`: the gold
+alignment.
 """
 
 from typing import Literal
@@ -22,8 +23,9 @@ def reverse(
 ) -> list[tuple[str, str]]:
     """Draw `(source, target)` pairs with lengths spread evenly over a range.
 
-    Every string belongs to one split by what it says: number the letters from 0, add them up, and
-    if the sum ends in 0 it is a test string. So no model ever trains on a string it is tested on.
+    Every string belongs to one split by what it says: number the letters from
+    0, add them up, and if the sum ends in 0 it is a test string. So no model
+    ever trains on a string it is tested on.
 
     Args:
         num: how many pairs.
@@ -33,17 +35,25 @@ def reverse(
         seed: the same seed gives the same pairs on every machine.
 
     Raises:
-        ValueError: for an unknown split, or if the range of lengths is empty or starts below 1.
+        ValueError: for an unknown split, or if the range of lengths is empty or
+            starts below 1.
     """
     if not 1 <= min_length <= max_length:
-        raise ValueError(f"need 1 <= min_length <= max_length, got {min_length} and {max_length}")
+        raise ValueError(
+            f"need 1 <= min_length <= max_length, got {min_length} and "
+            f"{max_length}"
+        )
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", got {split!r}')
     generator = torch.Generator().manual_seed(seed)
     pairs: list[tuple[str, str]] = []
     while len(pairs) < num:
-        lengths = torch.randint(min_length, max_length + 1, (num,), generator=generator)
-        letters = torch.randint(len(LETTERS), (num, max_length), generator=generator)
+        lengths = torch.randint(
+            min_length, max_length + 1, (num,), generator=generator
+        )
+        letters = torch.randint(
+            len(LETTERS), (num, max_length), generator=generator
+        )
         for row, length in zip(letters.tolist(), lengths.tolist(), strict=True):
             if (sum(row[:length]) % 10 == 0) == (split == "test"):
                 source = "".join(LETTERS[i] for i in row[:length])
@@ -51,11 +61,13 @@ def reverse(
     return pairs[:num]
 
 
-def cut_short(pairs: list[tuple[str, str]], share: float, seed: int = 0) -> list[tuple[str, str]]:
-    """Spoil a share of the pairs: each of their targets breaks off at a random place.
+def cut_short(
+    pairs: list[tuple[str, str]], share: float, seed: int = 0
+) -> list[tuple[str, str]]:
+    """Spoil a share of the pairs: their targets break off at random places.
 
-    So do some of the pairs that are collected from the web. What is left of a target is from
-    nothing at all to all but its last letter.
+    So do some of the pairs that are collected from the web. What is left of a
+    target is from nothing at all to all but its last letter.
 
     Args:
         pairs: `(source, target)` pairs.
@@ -78,7 +90,9 @@ def cut_short(pairs: list[tuple[str, str]], share: float, seed: int = 0) -> list
 def reverse_alignment(
     lengths: Int[Tensor, " batch"], tgt_length: int, src_length: int
 ) -> Bool[Tensor, "batch tgt src"]:
-    """Mark which source letter each output letter copies: output `i` copies input `n - 1 - i`.
+    """Mark which source letter each output letter copies.
+
+    Output `i` copies input `n - 1 - i`.
 
     Args:
         lengths: the source lengths `n`, `(batch,)`.

@@ -6,12 +6,14 @@ PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 
 
 class Vocabulary:
-    """Numbers for tokens: 0 pads, 1 begins a sequence, 2 ends it, then the tokens, sorted.
+    """Numbers for tokens: first the special ones, then the others, sorted.
+
+    0 pads, 1 begins a sequence, 2 ends it.
 
     Args:
         tokens: the tokens to know; repeats are fine, the order does not matter.
-        unknown: add `<unk>` (id 3) and map every unknown token to it. Without it, an unknown
-            token is an error.
+        unknown: add `<unk>` (id 3) and map every unknown token to it. Without
+            it, an unknown token is an error.
 
     Attributes:
         pad_id: 0.
@@ -42,14 +44,17 @@ class Vocabulary:
             i = self.ids.get(token, self.unk_id)
             if i is None:
                 raise KeyError(
-                    f"{token!r} is not among the {len(self)} tokens of this vocabulary: build it "
-                    "from data that has the token, or with unknown=True"
+                    f"{token!r} is not among the {len(self)} tokens of this "
+                    "vocabulary: build it from data that has the token, or "
+                    "with unknown=True"
                 )
             ids.append(i)
         return ids
 
     def decode(self, ids: Sequence[int]) -> list[str]:
-        """Turn ids back into tokens, up to the first `<eos>`; `<pad>` and `<bos>` are left out.
+        """Turn ids back into tokens, up to the first `<eos>`.
+
+        `<pad>` and `<bos>` are left out.
 
         Raises:
             IndexError: for an id outside the vocabulary.
@@ -57,7 +62,9 @@ class Vocabulary:
         tokens = []
         for i in ids:
             if not 0 <= i < len(self):
-                raise IndexError(f"id {i} is outside this vocabulary of {len(self)} tokens")
+                raise IndexError(
+                    f"id {i} is outside this vocabulary of {len(self)} tokens"
+                )
             if i == self.eos_id:
                 break
             if i not in (self.pad_id, self.bos_id):

@@ -1,7 +1,7 @@
-"""Check exercises in the notebook, with the same test files that Otter-Grader runs.
+"""Check exercises in the notebook, with the test files that Otter-Grader runs.
 
-A student needs `Grader` only. Test files may use the helpers `expect_tensor`, `expect_close`
-and `show`, which say what was expected and what came.
+A student needs `Grader` only. Test files may use the helpers `expect_tensor`,
+`expect_close` and `show`, which say what was expected and what came.
 """
 
 from attend.grading.expect import expect_close, expect_tensor, show

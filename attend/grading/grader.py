@@ -1,7 +1,8 @@
-"""The student's grader: run a question's test file in the notebook and print a verdict.
+"""The student's grader: run a question's test file and print a verdict.
 
-Test files are in the exception format of Otter-Grader, so an instructor can use Otter as it is.
-Here they run without it: a stand-in takes the place of `otter.test_files` while a file is read.
+Test files are in the exception format of Otter-Grader, so an instructor can use
+Otter as it is. Here, in the notebook, they run without it: a stand-in takes the
+place of `otter.test_files` while a file is read.
 """
 
 import contextlib
@@ -30,7 +31,10 @@ LONGEST_OUTPUT = 5_000
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the grader found for one question: its points, and the first problem, if any."""
+    """What the grader found for one question.
+
+    That is its points, and the first problem, if any.
+    """
 
     question: str
     earned: float
@@ -44,9 +48,14 @@ class Verdict:
 
     def __str__(self) -> str:
         unit = "point" if self.possible == 1 else "points"
-        lines = [f"{self.question}  {self.mark}  {self.earned:g} of {self.possible:g} {unit}"]
+        lines = [
+            f"{self.question}  {self.mark}  {self.earned:g} of "
+            f"{self.possible:g} {unit}"
+        ]
         if self.problem:
-            lines += _wrap(self.problem.message, "    ") + _wrap(self.problem.detail, "      ")
+            lines += _wrap(self.problem.message, "    ") + _wrap(
+                self.problem.detail, "      "
+            )
         return "\n".join(lines)
 
 
@@ -55,36 +64,53 @@ class Grader:
 
     Args:
         chapter: The chapter, such as `"02_attention"`.
-        tests: A folder with one folder of test files per chapter; by default the book's own.
+        tests: A folder with one folder of test files per chapter; by default
+            the book's own.
         time_limit: How many seconds one test case may take.
 
     Raises:
-        ValueError: If there are no exercises for the chapter; the message lists those there are.
+        ValueError: If there are no exercises for the chapter; the message lists
+            those there are.
     """
 
-    def __init__(self, chapter: str, tests: Path | None = None, time_limit: float = 10.0) -> None:
+    def __init__(
+        self, chapter: str, tests: Path | None = None, time_limit: float = 10.0
+    ) -> None:
         root: Traversable = tests or resources.files("attend.exercises")
-        chapters = {folder.name: _questions(folder) for folder in root.iterdir()}
+        chapters = {
+            folder.name: _questions(folder) for folder in root.iterdir()
+        }
         if not chapters.get(chapter):
-            known = ", ".join(sorted(name for name, files in chapters.items() if files)) or "none"
-            raise ValueError(f"No exercises for chapter {chapter!r}. There are: {known}.")
+            known = (
+                ", ".join(
+                    sorted(name for name, files in chapters.items() if files)
+                )
+                or "none"
+            )
+            raise ValueError(
+                f"No exercises for chapter {chapter!r}. There are: {known}."
+            )
         self.chapter = chapter
         self.time_limit = time_limit
         self.questions = chapters[chapter]
 
-    def check(self, question: str, namespace: dict[str, Any] | None = None) -> None:
+    def check(
+        self, question: str, namespace: dict[str, Any] | None = None
+    ) -> None:
         """Check one question and print the verdict.
 
         Args:
             question: The question, such as `"q1"`.
-            namespace: The names to check; by default those of the notebook or script that calls.
+            namespace: The names to check; by default those of the notebook or
+                script that calls.
         """
         if namespace is None:
             namespace = sys._getframe(1).f_globals
         if question not in self.questions:
             known = ", ".join(self.questions)
             print(
-                f"There is no question {question!r} in {self.chapter}. The questions are: {known}."
+                f"There is no question {question!r} in {self.chapter}. The "
+                f"questions are: {known}."
             )
             return
         with _output_capped(LONGEST_OUTPUT):
@@ -92,15 +118,20 @@ class Grader:
         print(verdict)
 
     def report(self, namespace: dict[str, Any] | None = None) -> None:
-        """Check every question and print a table of points, without what the answers print.
+        """Check every question and print a table of points.
+
+        What the answers themselves print is left out.
 
         Args:
-            namespace: The names to check; by default those of the notebook or script that calls.
+            namespace: The names to check; by default those of the notebook or
+                script that calls.
         """
         if namespace is None:
             namespace = sys._getframe(1).f_globals
         with _output_capped(0):
-            verdicts = [self.verdict(question, namespace) for question in self.questions]
+            verdicts = [
+                self.verdict(question, namespace) for question in self.questions
+            ]
         width = max(len(question) for question in [*self.questions, "total"])
         for verdict in verdicts:
             score = f"{verdict.earned:g} of {verdict.possible:g}"
@@ -110,7 +141,10 @@ class Grader:
         print(f"{'total':<{width}}     {earned:g} of {possible:g} points")
         failed = [verdict.question for verdict in verdicts if verdict.problem]
         if failed:
-            print(f'\nNot right yet: {", ".join(failed)}. See why: grader.check("{failed[0]}")')
+            print(
+                f"\nNot right yet: {', '.join(failed)}. "
+                f'See why: grader.check("{failed[0]}")'
+            )
 
     def verdict(self, question: str, namespace: dict[str, Any]) -> Verdict:
         """Check one question without printing.
@@ -123,7 +157,7 @@ class Grader:
             The points, and the problem of the first test case that failed.
         """
         file = self.questions[question]
-        cases, all_or_nothing = load(file.read_text(encoding="utf-8"), str(file))
+        cases = load(file.read_text(encoding="utf-8"), str(file))
         possible = sum(case.points or 0 for case in cases)
         earned, first = 0.0, None
         for case in cases:
@@ -131,25 +165,34 @@ class Grader:
             if problem is None:
                 earned += case.points or 0
             first = first or problem
-            if problem and problem.out_of_time:  # most likely the others would be, too
+            # most likely the others would be, too
+            if problem and problem.out_of_time:
                 break
-        return Verdict(question, 0 if all_or_nothing and first else earned, possible, first)
+        return Verdict(question, earned, possible, first)
 
     def _run(self, case: TestCase, namespace: dict[str, Any]) -> Problem | None:
         for name in case.parameters:
             if name not in namespace:
-                return Problem(f"`{name}` is not defined yet: run the cell that defines it.")
+                return Problem(
+                    f"`{name}` is not defined yet: run the cell that defines "
+                    "it."
+                )
             if namespace[name] is None or namespace[name] is ...:
-                return Problem(f"`{name}` is still empty: it is {namespace[name]}.")
+                return Problem(
+                    f"`{name}` is still empty: it is {namespace[name]}."
+                )
         arguments = {name: namespace[name] for name in case.parameters}
         if case.takes_env:
             arguments["env"] = namespace
         try:
             with _random_state_kept():
-                run_with_limit(lambda: case.function(**arguments), self.time_limit)
+                run_with_limit(
+                    lambda: case.function(**arguments), self.time_limit
+                )
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # whatever an answer does, SystemExit too, is its problem
+        except BaseException as error:
+            # whatever an answer does, SystemExit too, is its problem
             return explain(error, case, namespace, self.time_limit)
         return None
 
@@ -180,7 +223,7 @@ def _wrap(text: str, indent: str) -> list[str]:
 
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """Leave the random numbers that the notebook draws next as they would be without a check."""
+    """Leave the notebook's next random numbers as they are without a check."""
     python_state, numpy_state, torch_state = (
         random.getstate(),
         np.random.get_state(),
@@ -196,7 +239,10 @@ def _random_state_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _output_capped(room: int) -> Iterator[None]:
-    """Let through so many characters of output, lest an endless loop that prints fills the page."""
+    """Let through so many characters of output, and no more.
+
+    Otherwise an endless loop that prints would fill the page.
+    """
     with contextlib.redirect_stdout(_Capped(room)):
         yield
 
@@ -211,7 +257,9 @@ class _Capped(io.TextIOBase):
             self.target.write(text[: self.room])
             self.room -= len(text)
             if self.room <= 0:
-                self.target.write("\n… (the rest of what your code prints is left out)\n")
+                self.target.write(
+                    "\n… (the rest of what your code prints is left out)\n"
+                )
         return len(text)
 
     def flush(self) -> None:

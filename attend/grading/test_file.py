@@ -12,7 +12,10 @@ OTTER_MODULE = "otter.test_files"
 
 @dataclass(eq=False)
 class TestCase:
-    """One test of a question; as `test_case` it stands in for Otter's decorator of that name."""
+    """One test of a question.
+
+    As `test_case` it stands in for Otter's decorator of that name.
+    """
 
     __test__ = False  # pytest need not look inside
 
@@ -23,7 +26,7 @@ class TestCase:
     failure_message: str | None = None
 
     def __call__(self, function: Callable[..., object]) -> "TestCase":
-        """Decorate a function: keep it, with the names it takes from the student's notebook."""
+        """Decorate a function: keep it, with the student's names it takes."""
         self.function = function
         names = list(inspect.signature(function).parameters)
         self.takes_env = "env" in names
@@ -31,16 +34,19 @@ class TestCase:
         return self
 
 
-def load(source: str, path: str) -> tuple[list[TestCase], bool]:
-    """Execute a test file with the stand-in in place of Otter, installed or not.
+def load(source: str, path: str) -> list[TestCase]:
+    """Execute a test file with the stand-in in Otter's place, installed or not.
 
     Args:
         source: The text of the file.
         path: Where it is, for tracebacks.
 
     Returns:
-        The test cases with their points, as Otter would share them out; and whether the question
-        is all or nothing.
+        The test cases with their points.
+
+    Raises:
+        ValueError: if a case states no points of its own, or the file shares
+            points out in another of Otter's ways.
     """
     stand_in = ModuleType(OTTER_MODULE)
     stand_in.test_case = TestCase  # type: ignore[attr-defined]
@@ -55,18 +61,10 @@ def load(source: str, path: str) -> tuple[list[TestCase], bool]:
         else:
             sys.modules[OTTER_MODULE] = otter
     cases = [value for value in content.values() if isinstance(value, TestCase)]
-    _share_points(content.get("points"), cases)
-    return cases, content.get("all_or_nothing", False)
-
-
-def _share_points(points: float | list[float] | None, cases: list[TestCase]) -> None:
-    """Give every case its points: its own, or an equal share of what the question has left."""
-    if isinstance(points, list):
-        for case, value in zip(cases, points, strict=True):
-            case.points = value
-        points = None
-    stated = sum(case.points or 0 for case in cases)
-    total = (stated or 1) if points is None else points
-    without = [case for case in cases if case.points is None]
-    for case in without:
-        case.points = (total - stated) / len(without)
+    shared = content.get("points") or content.get("all_or_nothing")
+    if shared or any(case.points is None for case in cases):
+        raise ValueError(
+            f"{path}: state the points of each case, `@test_case(points=…)`, "
+            "and `points = None` for the file"
+        )
+    return cases

@@ -1,4 +1,4 @@
-"""Stop Python code that runs for too long, on every platform and in any thread."""
+"""Stop Python code that runs too long, on every platform and in any thread."""
 
 import ctypes
 import sys
@@ -7,26 +7,35 @@ from collections.abc import Callable
 
 
 class OutOfTimeError(BaseException):
-    """Raised inside code that is out of time. It is no `Exception`, so most handlers miss it."""
+    """Raised inside code that is out of time.
+
+    It is no `Exception`, so most handlers miss it.
+    """
 
 
 def run_with_limit(function: Callable[[], object], seconds: float) -> None:
-    """Call a function, and raise `OutOfTimeError` wherever it is when its time is up.
+    """Call a function; raise `OutOfTimeError` wherever it is when time is up.
 
-    A second thread raises the error in this one, again and again until the call ends, so that a
-    bare `except:` can hide it only for a while. It comes between two steps of the interpreter: a
-    single long step (a sleep, a huge product) is waited for.
+    A second thread raises the error in this one, again and again until the call
+    ends, so that a bare `except:` can hide it only for a while. It comes
+    between two steps of the interpreter: a single long step (a sleep, a huge
+    product) is waited for.
 
     Args:
         function: What to call.
         seconds: How long it may take.
 
     Raises:
-        OutOfTimeError: If the call took longer, even where it then ended in some other way.
+        OutOfTimeError: If the call took longer, even where it then ended in
+            some other way.
     """
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
     thread = ctypes.c_ulong(threading.get_ident())
-    lock, finished, late = threading.Lock(), threading.Event(), threading.Event()
+    lock, finished, late = (
+        threading.Lock(),
+        threading.Event(),
+        threading.Event(),
+    )
 
     def watch() -> None:
         wait = seconds
@@ -39,10 +48,12 @@ def run_with_limit(function: Callable[[], object], seconds: float) -> None:
 
     watcher = threading.Thread(target=watch, daemon=True)
     try:
-        watcher.start()  # in here, since a short time may be up before this returns
+        # in here, since a short time may be up before this returns
+        watcher.start()
         function()
     finally:
-        while True:  # the error may come here too; when this loop is left, it can come no more
+        # the error may come here too, but no more when this loop is left
+        while True:
             try:
                 with lock:
                     finished.set()

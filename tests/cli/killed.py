@@ -1,6 +1,7 @@
-"""Tiny trainings that are stopped at many moments and resumed: a program that a test runs.
+"""Tiny trainings, stopped at many moments and resumed: a program for a test.
 
-Each training is a process of its own, forked from this one, which has loaded PyTorch once.
+Each training is a process of its own, forked from this one, which has loaded
+PyTorch once.
 """
 
 import os
@@ -12,13 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attend import checkpoints
-from attend.checkpoints import CheckpointError
 from attend.data.dialogue import split_of
-from attend.recipes import ChatbotConfig, Stopped, Training, train
+from attend.recipes.chatbot import ChatbotConfig
+from attend.trainer import (
+    CheckpointError,
+    Stopped,
+    Training,
+    checkpoints,
+    train,
+)
 
 STEPS = 4  # in each of the 2 epochs
-WRITES = 6  # last.pt at the start, best.pt and last.pt after each epoch, the report
+# last.pt at the start, best.pt and last.pt after each epoch, the report
+WRITES = 6
 
 
 def config(folder: Path) -> ChatbotConfig:
@@ -41,13 +48,18 @@ def write_data() -> None:
     lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
     for number in range(400):
         prompt = f"how about {number} , {number % 7} ?"
-        lines[split_of(prompt)].append(f"{prompt}\tI like {number % 5} and {number % 3} .")
+        lines[split_of(prompt)].append(
+            f"{prompt}\tI like {number % 5} and {number % 3} ."
+        )
     kept = lines["train"][:32] + lines["valid"][:5] + lines["test"][:5]
     Path("talk.tsv").write_text("\n".join(kept) + "\n")
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Run something in a process of its own; return its status, or minus the signal it died of."""
+    """Run something in a process of its own; return its status.
+
+    Where a signal ended it, the status is minus that signal.
+    """
     child = os.fork()
     if not child:
         try:
@@ -59,7 +71,9 @@ def in_child(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def before_call(owner: Any, name: str, number: int, act: Callable[..., object]) -> None:
+def before_call(
+    owner: Any, name: str, number: int, act: Callable[..., object]
+) -> None:
     """Do something just before the call of that number of a function."""
     function, calls = getattr(owner, name), 0
 
@@ -80,7 +94,8 @@ def send(number: int) -> None:
 
 def half_written(path: Path, content: bytes) -> None:
     """Die in the middle of writing a file."""
-    path.with_name(path.name + ".tmp").write_bytes(content[: len(content) // 2])
+    half = content[: len(content) // 2]
+    path.with_name(f"{path.name}.0a1b2c3d.tmp").write_bytes(half)
     send(signal.SIGKILL)
 
 
@@ -109,13 +124,16 @@ def stopped_at_step(folder: Path, number: int, sent: int) -> None:
         begin_or_resume(folder)
     except Stopped as stopped:
         assert stopped.number == sent
-        assert signal.getsignal(sent) in (signal.SIG_DFL, signal.default_int_handler)
+        assert signal.getsignal(sent) in (
+            signal.SIG_DFL,
+            signal.default_int_handler,
+        )
         os._exit(0)
     raise AssertionError("the signal was not heard")
 
 
 def begin_or_resume(folder: Path) -> None:
-    """Do what a person does: resume, or begin where there is nothing to resume."""
+    """Do what a person does: resume, or begin if there is nothing to resume."""
     try:
         train(config(folder), resume=True)
     except CheckpointError as error:
@@ -127,21 +145,38 @@ def begin_or_resume(folder: Path) -> None:
 def main() -> None:
     """Make a folder for each moment, with what is left in the end."""
     write_data()
-    train(config(Path("never stopped")))  # and what PyTorch loads late is loaded, for all children
+    # and what PyTorch loads late is loaded, for all children
+    train(config(Path("never stopped")))
     moments: list[tuple[str, Callable[[Path], None], int]] = []
     for i in (1, 2, STEPS, STEPS + 1, 2 * STEPS):
-        moments.append((f"killed at step {i}", partial(killed_at_step, number=i), -9))
+        moments.append(
+            (f"killed at step {i}", partial(killed_at_step, number=i), -9)
+        )
     for i in range(1, WRITES + 1):
-        moments.append((f"killed in write {i}", partial(killed_while_writing, number=i), -9))
+        moments.append(
+            (
+                f"killed in write {i}",
+                partial(killed_while_writing, number=i),
+                -9,
+            )
+        )
     for i in (2, 3):
-        moments.append((f"killed after write {i}", partial(killed_before_renaming, number=i), -9))
+        moments.append(
+            (
+                f"killed after write {i}",
+                partial(killed_before_renaming, number=i),
+                -9,
+            )
+        )
     for i, sent in ((2, "SIGINT"), (STEPS, "SIGTERM"), (2 * STEPS, "SIGINT")):
         act = partial(stopped_at_step, number=i, sent=signal.Signals[sent])
         moments.append((f"{sent} in step {i}", act, 0))
     for name, act, status in moments:
         folder = Path(name)
         assert stopped(folder, act) == status, name
-        assert in_child(lambda folder=folder: begin_or_resume(folder)) == 0, name
+        assert in_child(lambda folder=folder: begin_or_resume(folder)) == 0, (
+            name
+        )
     folder = Path("stopped and killed again and again")
     for number in (2, 1, 2):
         stop = partial(stopped_at_step, number=number, sent=signal.SIGINT)
@@ -154,7 +189,8 @@ def stopped(folder: Path, act: Callable[[Path], None]) -> int:
     """Train until something stops it; return the status."""
     status = in_child(lambda: act(folder))
     for number, file in enumerate(sorted(folder.glob("events*"))):
-        file.rename(folder / f"events.out.tfevents.{number:03}")  # they may be of one second
+        # they may be of one second
+        file.rename(folder / f"events.out.tfevents.{number:03}")
     return status
 
 

@@ -1,69 +1,49 @@
 """The command `attend`: what it prints, and how it ends."""
 
-import io
+import errno
 import os
 import re
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
-from attend.cli import main, resuming, shaded
-from attend.recipes import ChatbotConfig, DatesConfig, train
+from attend.cli import resuming, shaded
+from attend.recipes.chatbot import ChatbotConfig
+from attend.recipes.dates import DatesConfig
+from attend.recipes.text import TextTask
+from attend.respond import Run
+from attend.trainer import checkpoints
 
-SMALL = ["--epochs", "2", "--batch-size", "8", "--hidden-size", "7", "--embed-size", "5"]
-
-
-@pytest.fixture(scope="session")
-def chatbot(talk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a small chatbot."""
-    out = tmp_path_factory.mktemp("chatbot")
-    sizes = {"epochs": 15, "batch_size": 8, "hidden_size": 16, "embed_size": 8, "lr": 0.05}
-    train(ChatbotConfig(out=out, data=str(talk), min_count=1, **sizes))
-    return out
-
-
-@pytest.fixture(scope="session")
-def dates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a small translator of dates, without attention."""
-    out = tmp_path_factory.mktemp("dates")
-    train(DatesConfig(out=out, num=100, epochs=1, hidden_size=7, embed_size=5, attention="none"))
-    return out
-
-
-@dataclass
-class Ended:
-    """How a command ended, and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
-Attend = Callable[..., Ended]
+Attend = Callable[..., Any]  # see conftest.py
+SMALL = [
+    "--epochs",
+    "2",
+    "--batch-size",
+    "8",
+    "--hidden-size",
+    "7",
+    "--embed-size",
+    "5",
+]
 
 
 @pytest.fixture
-def attend(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Attend:
-    """Return a function that runs the command in an empty folder, with lines piped into it."""
-    monkeypatch.chdir(tmp_path)
+def chatbot(trained: Run) -> Path:
+    """Return the folder of a small chatbot."""
+    return trained.config.out
 
-    def run(*arguments: str | Path, typed: bytes = b"") -> Ended:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
-        try:
-            main([str(argument) for argument in arguments])
-            status = 0
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        return Ended(status, *capsys.readouterr())
 
-    return run
+@pytest.fixture
+def dates(trained_dates: Run) -> Path:
+    """Return the folder of a small translator of dates, without attention."""
+    return trained_dates.config.out
 
 
 # --- Help ---
@@ -79,28 +59,46 @@ def test_help_names_the_commands(attend: Attend) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["train", "chatbot"], ["train", "dates"], ["chat"], ["translate"]]
+    "command",
+    [["train", "chatbot"], ["train", "dates"], ["chat"], ["translate"]],
 )
-def test_every_flag_has_a_plain_name_and_a_help_text(attend: Attend, command: list[str]) -> None:
+def test_every_flag_has_a_plain_name_and_a_help_text(
+    attend: Attend, command: list[str]
+) -> None:
     ended = attend(*command, "--help")
     assert ended.status == 0
     text = re.sub("[│╭╮╰╯─]", " ", ended.out)
-    flags = re.findall(r"^ +(--\w.*)", re.sub(r"\s*\n {6,}", "  ", text), re.MULTILINE)
+    flags = re.findall(
+        r"^ +(--\w.*)", re.sub(r"\s*\n {6,}", "  ", text), re.MULTILINE
+    )
     assert len(flags) > 10
     for flag in flags:
         words = r"[A-Za-z].* \(default: "
-        assert re.match(rf"--[a-z-]+( \S+)?  +{words}", flag), f"no plain name, no help: {flag}"
+        assert re.match(rf"--[a-z-]+( \S+)?  +{words}", flag), (
+            f"no plain name, no help: {flag}"
+        )
 
 
 # --- Training ---
 
 
-def test_train_and_what_it_says(attend: Attend, talk: Path, tmp_path: Path) -> None:
+def test_train_and_what_it_says(
+    attend: Attend, talk: Path, tmp_path: Path
+) -> None:
     ended = attend("train", "chatbot", "--data", talk, *SMALL)
-    assert (ended.status, ended.err) == (0, ""), "no bar where there is no terminal"
+    assert (ended.status, ended.err) == (0, ""), (
+        "no bar where there is no terminal"
+    )
     assert "on 30 pairs (5 to validate, 5 to test), on the CPU" in ended.out
-    assert re.search(r"^epoch  1/2  train loss \d\.\d{3}  valid loss", ended.out, re.MULTILINE)
-    assert re.search(r"Kept: the model of epoch [12]\. On the test split:\n  perplexity", ended.out)
+    assert re.search(
+        r"^epoch  1/2  train loss \d\.\d{3}  valid loss",
+        ended.out,
+        re.MULTILINE,
+    )
+    assert re.search(
+        r"Kept: the model of epoch [12]\. On the test split:\n  perplexity",
+        ended.out,
+    )
     assert "attend chat --run runs/chatbot\n" in ended.out
     assert (tmp_path / "runs/chatbot/report.json").is_file()
     again = attend("train", "chatbot", "--data", talk, *SMALL)
@@ -110,19 +108,33 @@ def test_train_and_what_it_says(attend: Attend, talk: Path, tmp_path: Path) -> N
     )
     done = attend("train", "chatbot", "--data", talk, *SMALL, "--resume")
     assert done.status == 0
-    assert done.out.startswith("all 2 epochs are done: there is nothing left to train\n\nKept:")
-    other = attend("train", "chatbot", "--data", talk, *SMALL, "--lr", "0.5", "--resume")
+    assert done.out.startswith(
+        "all 2 epochs are done: there is nothing left to train\n\nKept:"
+    )
+    other = attend(
+        "train", "chatbot", "--data", talk, *SMALL, "--lr", "0.5", "--resume"
+    )
     assert other.status == 1
     assert "began with other flags: lr was 0.008 and is now 0.5." in other.err
 
 
 def test_the_command_that_resumes_gives_the_same_flags(talk: Path) -> None:
     assert resuming(DatesConfig()) == "attend train dates --resume"
-    config = ChatbotConfig(out=Path("a folder/of mine"), lr=1e-5, attention="none")
+    config = ChatbotConfig(
+        out=Path("a folder/of mine"), lr=1e-5, attention="none"
+    )
     words = shlex.split(resuming(config))
     assert words[:3] == ["attend", "train", "chatbot"]
     assert words[3:] == [
-        *("--out", "a folder/of mine", "--lr", "1e-05", "--attention", "none", "--resume")
+        *(
+            "--out",
+            "a folder/of mine",
+            "--lr",
+            "1e-05",
+            "--attention",
+            "none",
+            "--resume",
+        )
     ]
 
 
@@ -137,56 +149,201 @@ def test_the_command_that_resumes_gives_the_same_flags(talk: Path) -> None:
         ("train poems", "Unrecognized options: poems"),
         ("train chatbot --hiden-size 3", "Unrecognized options: --hiden-size"),
         ("train chatbot --hidden-size large", "Error parsing --hidden-size"),
-        ("train chatbot --attention all", "invalid choice 'all' for argument '--attention'"),
-        ("train chatbot --hidden-size 0", "attend: --hidden-size must be at least 1, got 0\n"),
-        ("train chatbot --dropout 1.5", "attend: --dropout must be at least 0 and below 1, got"),
-        ("chat --method beam --beam-size 0", "attend: --beam-size must be at least 1, got 0\n"),
-        ("chat --temperature 0.5", "attend: --temperature is for --method sample\n"),
+        (
+            "train chatbot --attention all",
+            "invalid choice 'all' for argument '--attention'",
+        ),
+        (
+            "train chatbot --hidden-size 0",
+            "attend: --hidden-size must be at least 1, got 0\n",
+        ),
+        (
+            "train chatbot --dropout 1.5",
+            "attend: --dropout must be at least 0 and below 1, got",
+        ),
+        (
+            "chat --method beam --beam-size 0",
+            "attend: --beam-size must be at least 1, got 0\n",
+        ),
+        (
+            "chat --temperature 0.5",
+            "attend: --temperature is for --method sample\n",
+        ),
         ("chat --beam-size 3", "attend: --beam-size is for --method beam\n"),
-        ("chat --method beam --num-best 9", "attend: --num-best must be at most the beam size 5"),
+        (
+            "chat --method beam --num-best 9",
+            "attend: --num-best must be at most the beam size 5",
+        ),
     ],
 )
-def test_a_command_that_cannot_be_meant(attend: Attend, command: str, message: str) -> None:
+def test_a_command_that_cannot_be_meant(
+    attend: Attend, command: str, message: str
+) -> None:
     ended = attend(*command.split())
     assert (ended.status, ended.out) == (2, "")
     assert message in ended.err and "Traceback" not in ended.err
 
 
-def test_a_search_that_does_not_fit_the_model(attend: Attend, chatbot: Path, dates: Path) -> None:
-    wide = attend("chat", "--run", chatbot, "--method", "beam", "--beam-size", "500")
+def test_a_search_that_does_not_fit_the_model(
+    attend: Attend, chatbot: Path, dates: Path
+) -> None:
+    wide = attend(
+        "chat", "--run", chatbot, "--method", "beam", "--beam-size", "500"
+    )
     assert (wide.status, wide.out) == (2, "")
     assert re.fullmatch(
-        r"attend: --beam-size 500 is larger than the model's vocabulary of \d\d tokens\n", wide.err
+        r"attend: --beam-size 500 is larger than the model's vocabulary of "
+        r"\d\d tokens\n",
+        wide.err,
     )
-    blind = attend("translate", "--run", dates, "--show-attention", "May 1, 2024")
+    blind = attend(
+        "translate", "--run", dates, "--show-attention", "May 1, 2024"
+    )
     assert blind.status == 2
     assert "--show-attention needs a model with attention" in blind.err
-    blind = attend("translate", "--run", dates, "--coverage-penalty", "0.2", "May 1, 2024")
+    blind = attend(
+        "translate", "--run", dates, "--coverage-penalty", "0.2", "May 1, 2024"
+    )
     assert blind.status == 2
     assert "--coverage-penalty needs a model with attention" in blind.err
 
 
-def test_a_run_of_another_recipe(attend: Attend, chatbot: Path, dates: Path) -> None:
-    for command, folder, instead in (("chat", dates, "translate"), ("translate", chatbot, "chat")):
+def test_a_run_of_another_recipe(
+    attend: Attend, chatbot: Path, dates: Path
+) -> None:
+    for command, folder, instead in (
+        ("chat", dates, "translate"),
+        ("translate", chatbot, "chat"),
+    ):
         ended = attend(command, "--run", folder)
         assert ended.status == 2
         assert f"use `attend {instead}`" in ended.err
 
 
-def test_a_run_that_is_not_there_or_damaged(attend: Attend, chatbot: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_not_there_or_damaged(
+    attend: Attend, chatbot: Path, tmp_path: Path
+) -> None:
     missing = attend("chat")
     assert (missing.status, missing.out) == (1, "")
-    assert (
-        missing.err
-        == "attend: there is no run in runs/chatbot: train one, or name another folder\n"
+    assert missing.err == (
+        "attend: there is no run in runs/chatbot: train one, or name another "
+        "folder\n"
     )
     content = (chatbot / "best.pt").read_bytes()
     (tmp_path / "best.pt").write_bytes(content[:-100])
     damaged = attend("chat", "--run", tmp_path)
     assert damaged.status == 1
     assert damaged.err.endswith(
-        "best.pt is damaged, or was cut off when it was copied: copy it again, or train again\n"
+        "best.pt is damaged, or was cut off when it was copied: copy it "
+        "again, or train again\n"
     )
+
+
+@pytest.mark.parametrize("field", ["model", "config", "others", None])
+def test_a_run_of_another_version(
+    attend: Attend, copied: Path, trained: Run, field: str | None
+) -> None:
+    """A field is missing, or the whole file is of an older format."""
+    config = replace(trained.config, out=copied)
+    words = [*shlex.split(resuming(config))[1:-1], "--resume"]
+    for name, command in (
+        ("best.pt", ["chat", "--run", str(copied)]),
+        ("last.pt", words),
+    ):
+        contents = checkpoints.load(copied / name)
+        if field:
+            del contents[field]
+            checkpoints.save(copied / name, contents)
+        else:
+            content = (copied / name).read_bytes()
+            old = content.replace(
+                b"attend checkpoint 2", b"attend checkpoint 1"
+            )
+            assert old != content
+            (copied / name).write_bytes(old)
+        before = left_in(copied)
+        ended = attend(*command, typed=b"What is it?\n")
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err == (
+            f"attend: {copied / name} was made by another version of this "
+            "library: use it with that version, or train again into another "
+            "folder\n"
+        )
+        assert left_in(copied) == before
+
+
+def left_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+OS_ERRORS = [
+    OSError(errno.EIO, "Input/output error"),
+    OSError("the quota is used up"),
+    OSError(errno.EIO, None),
+    OSError(),
+]
+
+
+@pytest.mark.parametrize("error", OS_ERRORS, ids=str)
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_data_that_cannot_be_read(
+    attend: Attend,
+    tmp_path: Path,
+    talk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    error: OSError,
+) -> None:
+    """Before or while training: it is said in words, and not of the curves."""
+
+    def fails(*_: Any) -> None:
+        raise error
+
+    if when == "before":
+        monkeypatch.setattr("attend.recipes.chatbot.dialogue", fails)
+    else:
+        monkeypatch.setattr(TextTask, "loss", fails)
+    ended = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert ended.status == 1
+    [line] = ended.err.splitlines()
+    said = line.removeprefix("attend: ")
+    assert said and "None" not in said and "curves" not in said
+    if error.errno is None:
+        assert str(error) in said
+    else:
+        assert os.strerror(error.errno) in said
+    assert (tmp_path / "runs").exists() == (when == "while")
+
+
+def test_curves_that_cannot_be_written(
+    attend: Attend, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "flush", full)
+    ended = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert ended.status == 1
+    assert ended.err == (
+        "attend: the curves in runs/chatbot cannot be written: No space left "
+        "on device. Make room, and resume\n"
+    )
+
+
+def test_training_in_several_processes(
+    attend: Attend,
+    tmp_path: Path,
+    talk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ended = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err == (
+        "attend: this is one of 2 processes, and training in several is not "
+        "there yet: start one, without torchrun\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -194,7 +351,11 @@ def test_a_run_that_is_not_there_or_damaged(attend: Attend, chatbot: Path, tmp_p
     [
         (None, "attend: there is no dialogue 'talk.txt'"),
         (b"", "attend: talk.txt is empty"),
-        (b"no tab\n", "attend: line 1 of talk.txt is 'no tab': it must be a prompt, one tab"),
+        (
+            b"no tab\n",
+            "attend: line 1 of talk.txt is 'no tab': it must be a prompt, "
+            "one tab",
+        ),
         (b"\xff\xfe\n", "attend: talk.txt is not in UTF-8"),
     ],
 )
@@ -209,14 +370,18 @@ def test_data_that_is_not_right(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_that_cannot_be_made(attend: Attend, talk: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made(
+    attend: Attend, talk: Path, tmp_path: Path
+) -> None:
     (tmp_path / "runs").write_text("a file")
     ended = attend("train", "chatbot", "--data", talk, *SMALL)
     assert (ended.status, ended.out) == (1, "")
     assert re.fullmatch(r"attend: runs/chatbot cannot be made: .*\n", ended.err)
 
 
-def test_a_learning_rate_that_is_too_high(attend: Attend, talk: Path, tmp_path: Path) -> None:
+def test_a_learning_rate_that_is_too_high(
+    attend: Attend, talk: Path, tmp_path: Path
+) -> None:
     ended = attend("train", "chatbot", "--data", talk, *SMALL, "--lr", "1e30")
     assert ended.status == 1
     assert re.fullmatch(
@@ -229,8 +394,12 @@ def test_a_learning_rate_that_is_too_high(attend: Attend, talk: Path, tmp_path: 
 # --- Chat and translation, piped ---
 
 
-def test_each_line_piped_in_is_answered_by_a_line(attend: Attend, chatbot: Path) -> None:
-    ended = attend("chat", "--run", chatbot, typed=b"What is 8 and 1?\n\n  and 3 ?\nquit\n")
+def test_each_line_piped_in_is_answered_by_a_line(
+    attend: Attend, chatbot: Path
+) -> None:
+    ended = attend(
+        "chat", "--run", chatbot, typed=b"What is 8 and 1?\n\n  and 3 ?\nquit\n"
+    )
     assert ended.status == 0
     lines = ended.out.splitlines()
     assert len(lines) == 4 and lines[1] == ""
@@ -240,7 +409,12 @@ def test_each_line_piped_in_is_answered_by_a_line(attend: Attend, chatbot: Path)
 def test_unknown_words_and_odd_bytes_are_named_and_the_chat_goes_on(
     attend: Attend, chatbot: Path
 ) -> None:
-    ended = attend("chat", "--run", chatbot, typed="What is ß and 注?\nAnd 3?".encode() + b"\xff")
+    ended = attend(
+        "chat",
+        "--run",
+        chatbot,
+        typed="What is ß and 注?\nAnd 3?".encode() + b"\xff",
+    )
     assert ended.status == 0
     assert len(ended.out.splitlines()) == 2
     assert ended.err.splitlines() == [
@@ -250,25 +424,43 @@ def test_unknown_words_and_odd_bytes_are_named_and_the_chat_goes_on(
 
 
 def test_several_replies_are_numbered(attend: Attend, chatbot: Path) -> None:
-    ended = attend("chat", "--run", chatbot, "--num-best", "3", typed=b"What is it?\n")
+    ended = attend(
+        "chat", "--run", chatbot, "--num-best", "3", typed=b"What is it?\n"
+    )
     lines = ended.out.splitlines()
     assert [line[:3] for line in lines] == ["1. ", "2. ", "3. "]
-    numbers = [float(re.search(r"\((-\d+\.\d\d)\)$", line)[1]) for line in lines]
+    numbers = [
+        float(re.search(r"\((-\d+\.\d\d)\)$", line)[1]) for line in lines
+    ]
     assert numbers == sorted(numbers, reverse=True)
 
 
 def test_asked_twice_a_sample_may_differ_but_a_chat_can_be_repeated(
     attend: Attend, chatbot: Path
 ) -> None:
-    command = ("chat", "--run", chatbot, "--method", "sample", "--max-length", "9")
-    first, again = (attend(*command, typed=b"What is it?\n" * 6).out for _ in range(2))
+    command = (
+        "chat",
+        "--run",
+        chatbot,
+        "--method",
+        "sample",
+        "--max-length",
+        "9",
+    )
+    first, again = (
+        attend(*command, typed=b"What is it?\n" * 6).out for _ in range(2)
+    )
     assert first == again
     assert len(set(first.splitlines())) > 1
-    assert attend(*command, "--seed", "7", typed=b"What is it?\n" * 6).out != first
+    assert (
+        attend(*command, "--seed", "7", typed=b"What is it?\n" * 6).out != first
+    )
 
 
 def test_attention_is_shown(attend: Attend, chatbot: Path) -> None:
-    ended = attend("chat", "--run", chatbot, "--show-attention", typed=b"What is it?\n")
+    ended = attend(
+        "chat", "--run", chatbot, "--show-attention", typed=b"What is it?\n"
+    )
     reply, heading, *rows = ended.out.splitlines()
     assert heading.split() == ["what", "is", "it", "?"]
     assert len(rows) >= 1 and re.search("[░▒▓█]", ended.out)
@@ -276,7 +468,9 @@ def test_attention_is_shown(attend: Attend, chatbot: Path) -> None:
 
 def test_translate_texts_or_lines(attend: Attend, dates: Path) -> None:
     given = attend("translate", "--run", dates, "May 1, 2024", "1 mai 2024")
-    piped = attend("translate", "--run", dates, typed=b"May 1, 2024\n1 mai 2024\n")
+    piped = attend(
+        "translate", "--run", dates, typed=b"May 1, 2024\n1 mai 2024\n"
+    )
     assert given.status == piped.status == 0
     assert given.out == piped.out and len(given.out.splitlines()) == 2
     empty = attend("translate", "--run", dates, "")
@@ -298,12 +492,14 @@ def test_a_reader_who_has_seen_enough(
     assert (ended.status, ended.err) == (1, "")
 
 
-def test_stopped_at_once(attend: Attend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_at_once(
+    attend: Attend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(folder: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("attend.cli.load_run", interrupted)
-    assert attend("chat") == Ended(130, "", "attend: stopped at once\n")
+    assert attend("chat") == (130, "", "attend: stopped at once\n")
 
 
 # --- Attention in a terminal ---
@@ -328,7 +524,9 @@ def test_words_of_any_width_stay_in_their_columns() -> None:
 
 def test_keys_that_do_not_fit_go_below() -> None:
     weights = torch.full((1, 3), 1.0)
-    drawing = shaded(weights, ["abc", "def", "a word that is too long"], ["x"], 13)
+    drawing = shaded(
+        weights, ["abc", "def", "a word that is too long"], ["x"], 13
+    )
     assert drawing.splitlines() == [
         "     abc def",
         "  x  ███ ███",

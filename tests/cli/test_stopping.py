@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
 
-from attend import checkpoints
+from attend.trainer import checkpoints
 from tools.notebooks import ROOT
 
-MOMENTS = 17  # how many folders tests/cli/killed.py makes, beside the one never stopped
+# how many folders tests/cli/killed.py makes, beside the one never stopped
+MOMENTS = 17
 
 
 def same(a: Any, b: Any) -> bool:
@@ -38,28 +41,43 @@ def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 def results(folder: Path) -> dict[str, Any]:
     """Read everything that a run leaves, but the name of its folder."""
-    kept = {name: checkpoints.load(folder / name) for name in ("best.pt", "last.pt")}
+    kept = {
+        name: checkpoints.load(folder / name) for name in ("best.pt", "last.pt")
+    }
     kept["report.json"] = json.loads((folder / "report.json").read_text())
     for contents in kept.values():
         contents["config"]["out"] = ""
     return {**kept, "curves": curves(folder)}
 
 
-def test_stopped_at_any_moment_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
+def test_stopped_at_any_moment_and_resumed_equals_never_stopped(
+    tmp_path: Path,
+) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     program = ROOT / "tests" / "cli" / "killed.py"
     run = subprocess.run(
-        [sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
     expected = results(tmp_path / "never stopped")
     assert expected["last.pt"]["model"]["output.bias"].isfinite().all()
-    assert [step for step, _ in expected["curves"]["train/loss"]] == list(range(1, 9))
-    assert [step for step, _ in expected["curves"]["valid/perplexity"]] == [4, 8]
+    assert [step for step, _ in expected["curves"]["train/loss"]] == list(
+        range(1, 9)
+    )
+    assert [step for step, _ in expected["curves"]["valid/perplexity"]] == [
+        4,
+        8,
+    ]
     folders = [path for path in tmp_path.iterdir() if path.is_dir()]
     assert len(folders) == MOMENTS + 1
     for folder in folders:
         found = results(folder)
         for what in expected:
-            assert same(found[what], expected[what]), f"{what} differs: {folder.name}"
+            assert same(found[what], expected[what]), (
+                f"{what} differs: {folder.name}"
+            )
         assert not list(folder.glob("*.tmp")), folder.name

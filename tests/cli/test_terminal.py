@@ -1,4 +1,7 @@
-"""The program as a reader installs it, in a folder of its own, in a real terminal."""
+"""The program as a reader installs it, in a real terminal.
+
+It is in a folder of its own.
+"""
 
 import os
 import re
@@ -13,10 +16,20 @@ import pytest
 
 from tools.notebooks import ROOT
 
-# pexpect makes terminals by forking, which Python 3.12 warns of where there are threads.
+# pexpect makes terminals by forking, which Python 3.12 warns of where there are
+# threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 
-SIZES = ["--batch-size", "8", "--hidden-size", "9", "--embed-size", "5", "--min-count", "1"]
+SIZES = [
+    "--batch-size",
+    "8",
+    "--hidden-size",
+    "9",
+    "--embed-size",
+    "5",
+    "--min-count",
+    "1",
+]
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -28,10 +41,21 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a wheel of the files as they are, install it, and return the program."""
-    source, installed = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("installed")
-    listing = run("git", "ls-files", "-z", "-c", "-o", "--exclude-standard", cwd=ROOT)
-    kept = ("attend/", "results/", "exercises/tests/", "pyproject.toml", "README.md")
+    """Install a wheel of the files as they are, and return the program."""
+    source, installed = (
+        tmp_path_factory.mktemp("source"),
+        tmp_path_factory.mktemp("installed"),
+    )
+    listing = run(
+        "git", "ls-files", "-z", "-c", "-o", "--exclude-standard", cwd=ROOT
+    )
+    kept = (
+        "attend/",
+        "results/",
+        "exercises/tests/",
+        "pyproject.toml",
+        "README.md",
+    )
     kept += ("LICENSE", "book/LICENSE")
     for file in listing.split("\0"):
         if file.startswith(kept) and (ROOT / file).is_file():
@@ -39,7 +63,16 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(ROOT / file, source / file)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     offline = ("--quiet", "--no-deps", "--no-index")
-    run(*pip, "wheel", *offline, "--no-build-isolation", "-w", source, source, cwd=source)
+    run(
+        *pip,
+        "wheel",
+        *offline,
+        "--no-build-isolation",
+        "-w",
+        source,
+        source,
+        cwd=source,
+    )
     [wheel] = source.glob("attend-*.whl")
     run(*pip, "install", *offline, "--target", installed, wheel, cwd=source)
     return installed / "bin" / "attend"
@@ -55,7 +88,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, talk: Path) -> Path:
 
 def terminal(program: Path, folder: Path, *arguments: str) -> pexpect.spawn:
     """Run the program in a terminal of 24 lines of 80 columns."""
-    environment = {**os.environ, "PYTHONPATH": str(program.parents[1]), "TERM": "xterm"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(program.parents[1]),
+        "TERM": "xterm",
+    }
     return pexpect.spawn(
         str(program),
         list(arguments),
@@ -68,7 +105,10 @@ def terminal(program: Path, folder: Path, *arguments: str) -> pexpect.spawn:
 
 
 def end(session: pexpect.spawn) -> tuple[int | None, str]:
-    """Wait for the end; return the exit status and what was printed since the last match."""
+    """Wait for the end; return the exit status and what was printed.
+
+    That is, what was printed since the last match.
+    """
     session.expect(pexpect.EOF)
     session.close()
     assert "Traceback" not in session.before
@@ -81,10 +121,20 @@ def test_train_stop_resume_and_chat(program: Path, folder: Path) -> None:
     imported = subprocess.check_output(
         [sys.executable, "-c", where], cwd=folder, env=environment, text=True
     )
-    assert imported.startswith(str(program.parents[1])), "the installed package, not this one"
+    assert imported.startswith(str(program.parents[1])), (
+        "the installed package, not this one"
+    )
 
     training = terminal(
-        program, folder, "train", "chatbot", "--data", "talk.tsv", "--epochs", "50", *SIZES
+        program,
+        folder,
+        "train",
+        "chatbot",
+        "--data",
+        "talk.tsv",
+        "--epochs",
+        "50",
+        *SIZES,
     )
     training.expect(r"epoch \d+: +\d+%.*step/s, loss=\d")  # the bar
     training.expect(r"epoch  2/50  train loss \d")
@@ -94,7 +144,9 @@ def test_train_stop_resume_and_chat(program: Path, folder: Path) -> None:
     assert end(training)[0] == 130
     assert not (folder / "runs/chatbot/report.json").exists()
 
-    assert words[:3] == ["attend", "train", "chatbot"] and words[-1] == "--resume"
+    assert (
+        words[:3] == ["attend", "train", "chatbot"] and words[-1] == "--resume"
+    )
     training = terminal(program, folder, *words[1:])
     training.expect(r"parameters, from epoch \d+, step \d, on 30 pairs")
     training.expect(r"epoch 50/50  ")
@@ -104,14 +156,18 @@ def test_train_stop_resume_and_chat(program: Path, folder: Path) -> None:
     assert (folder / "runs/chatbot/report.json").exists()
 
     sessions = [terminal(program, folder, "chat") for _ in range(3)]
-    for session, leave in zip(sessions, ("quit\n", "\x04", "\x03"), strict=True):
+    for session, leave in zip(
+        sessions, ("quit\n", "\x04", "\x03"), strict=True
+    ):
         session.expect(r"To end: quit, Ctrl-D or Ctrl-C\.\r\nyou> ")
         session.send("What is 8 and 1?\n")
         session.expect(r"bot> \S.*\r\nyou> ")
         session.send("   \n")
         session.expect(r"\(Say something\.\)\r\nyou> ")
         session.send("What is a zebra?\n")
-        session.expect(r"\(The model has never learned: a, zebra\)\r\nbot> \S.*\r\nyou> ")
+        session.expect(
+            r"\(The model has never learned: a, zebra\)\r\nbot> \S.*\r\nyou> "
+        )
         session.send(leave)
         status, printed = end(session)
         assert status == 0

@@ -16,7 +16,10 @@ CHAPTER = "01_encoder_decoder"
 
 def otter(folder, *arguments):
     run = subprocess.run(
-        [sys.executable, "-m", "otter", *arguments], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-m", "otter", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 0, run.stderr
 
@@ -25,28 +28,50 @@ def otter(folder, *arguments):
 def autograder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("autograder")
     tests = ROOT / "exercises/tests" / CHAPTER
-    otter(folder, "generate", "--tests-dir", tests, "--output-path", "autograder.zip")
+    otter(
+        folder,
+        "generate",
+        "--tests-dir",
+        tests,
+        "--output-path",
+        "autograder.zip",
+    )
     return folder / "autograder.zip"
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
-def test_otter_gives_the_points_that_the_grader_gives(right, autograder, tmp_path):
+def test_otter_gives_the_points_that_the_grader_gives(
+    right, autograder, tmp_path
+):
     notebook = nbformat.read(ROOT / f"solutions/{CHAPTER}.ipynb", as_version=4)
     wrong = checks.wrong_answers(ROOT, CHAPTER)[0]
     if not right:
         notebook.cells.append(nbformat.v4.new_code_cell(wrong.source))
     nbformat.write(notebook, tmp_path / "submission.ipynb")
     otter(tmp_path, "run", "--autograder", autograder, "submission.ipynb")
-    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["tests"]
-    points = {test["name"]: test["score"] for test in results if "score" in test}
+    results = json.loads(
+        (tmp_path / "results.json").read_text(encoding="utf-8")
+    )["tests"]
+    points = {
+        test["name"]: test["score"] for test in results if "score" in test
+    }
 
     grader = checks.grader(ROOT, CHAPTER)
     namespace = checks.solved(ROOT, CHAPTER)
-    verdicts = {question: grader.verdict(question, namespace) for question in grader.questions}
-    expected = {question: verdict.possible for question, verdict in verdicts.items()}
+    verdicts = {
+        question: grader.verdict(question, namespace)
+        for question in grader.questions
+    }
+    expected = {
+        question: verdict.possible for question, verdict in verdicts.items()
+    }
     if not right:
         with checks.replaced(namespace, wrong):
-            expected = {q: grader.verdict(q, namespace).earned for q in grader.questions}
+            expected = {
+                q: grader.verdict(q, namespace).earned for q in grader.questions
+            }
         assert expected[wrong.question] < verdicts[wrong.question].possible
-        assert wrong.fragment in " ".join(" ".join(test["output"] for test in results).split())
+        assert wrong.fragment in " ".join(
+            " ".join(test["output"] for test in results).split()
+        )
     assert points == expected

@@ -1,4 +1,4 @@
-"""Every exercise of the book: its solution, its empty stub, its wrong answers, its heading."""
+"""Every exercise of the book: solution, empty stub, wrong answers, heading."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ QUESTIONS = [
     for question in checks.grader(ROOT, chapter).questions
 ]
 WRONG_ANSWERS = [
-    pytest.param(chapter, wrong, id=f"{chapter}-{wrong.question}-{wrong.fragment}")
+    pytest.param(
+        chapter, wrong, id=f"{chapter}-{wrong.question}-{wrong.fragment}"
+    )
     for chapter in CHAPTERS
     for wrong in checks.wrong_answers(ROOT, chapter)
 ]
@@ -28,7 +30,9 @@ def test_every_chapter_has_all_parts():
 
 def test_every_wrong_answer_belongs_to_a_question():
     known = {tuple(param.values) for param in QUESTIONS}
-    assert {(param.values[0], param.values[1].question) for param in WRONG_ANSWERS} <= known
+    assert {
+        (param.values[0], param.values[1].question) for param in WRONG_ANSWERS
+    } <= known
 
 
 @pytest.mark.parametrize(("chapter", "question"), QUESTIONS)

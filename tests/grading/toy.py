@@ -1,4 +1,4 @@
-"""A book of one chapter with one question, to try the grader and the checks on."""
+"""A book of one chapter with one question, to try grader and checks on."""
 
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def masked():
 
 @test_case(
     points=1,
-    failure_message="The weights do not sum to one. Did you mask after the softmax?",
+    failure_message="The weights do not sum to one. \
+Did you mask after the softmax?",
 )
 def test_sums_to_one(masked_softmax):
     got = masked_softmax(*masked())
@@ -66,11 +67,13 @@ def test_sums_to_one(masked_softmax):
 
 @test_case(
     points=1,
-    failure_message="The weights are not those of a softmax. Did you turn the mask round?",
+    failure_message="The weights are not those of a softmax. \
+Did you turn the mask round?",
 )
 def test_weights(masked_softmax):
     expected = torch.tensor([[0.2689, 0.7311, 0.0]])
-    expect_close(masked_softmax(*masked()), expected, name="scores [1, 2, 3], the last masked")
+    expect_close(masked_softmax(*masked()), expected, \
+name="scores [1, 2, 3], the last masked")
 """
 
 WRONG = """\
@@ -103,9 +106,13 @@ def make(
     wrong: str = WRONG,
 ) -> Path:
     """Write the book under a root and return the root."""
-    imports = IMPORTS.format(chapter=CHAPTER, tests=str(root / "exercises/tests"))
+    imports = IMPORTS.format(
+        chapter=CHAPTER, tests=str(root / "exercises/tests")
+    )
     notebook = v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3"}
+        },
         cells=[
             v4.new_code_cell(imports),
             v4.new_markdown_cell(question),

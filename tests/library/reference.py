@@ -1,7 +1,8 @@
-"""Encoder-decoders in loops over plain numbers, written from the papers' equations.
+"""Encoder-decoders in loops over plain numbers, from the papers' equations.
 
-Nothing is batched, padded or vectorised, so this is slow, and there is little to get wrong. The
-equation numbers are those of Bahdanau et al. 2015 and Luong et al. 2015.
+Nothing is batched, padded or vectorised, so this is slow, and there is little
+to get wrong. The equation numbers are those of Bahdanau et al. 2015 and Luong
+et al. 2015.
 """
 
 import math
@@ -51,9 +52,13 @@ class Reference:
 
     def __init__(self, model: Seq2Seq) -> None:
         self.config = model.config
-        self.p = {name: tensor.tolist() for name, tensor in model.state_dict().items()}
+        self.p = {
+            name: tensor.tolist() for name, tensor in model.state_dict().items()
+        }
 
-    def cell(self, names: dict[str, str], x: Vector, h: Vector, c: Vector) -> tuple[Vector, Vector]:
+    def cell(
+        self, names: dict[str, str], x: Vector, h: Vector, c: Vector
+    ) -> tuple[Vector, Vector]:
         """Take one step of an LSTM, unit by unit."""
         w, u = self.p[names["weight_ih"]], self.p[names["weight_hh"]]
         b, b2 = self.p[names["bias_ih"]], self.p[names["bias_hh"]]
@@ -68,8 +73,10 @@ class Reference:
             new_h.append(sigmoid(o) * math.tanh(new_c[-1]))
         return new_h, new_c
 
-    def stack(self, prefix: str, suffix: str, x: Vector, h: Matrix, c: Matrix) -> Vector:
-        """Move each layer of a stack one step, in place; return the top layer's state."""
+    def stack(
+        self, prefix: str, suffix: str, x: Vector, h: Matrix, c: Matrix
+    ) -> Vector:
+        """Move each layer of a stack a step, in place; return the top state."""
         for layer in range(self.config.num_layers):
             names = {
                 kind: f"{prefix}{kind}{suffix}".format(layer=layer)
@@ -91,7 +98,8 @@ class Reference:
         v = self.p["decoder.score.v"]
         if name == "additive":
             hidden = add(
-                matvec(self.p["decoder.score.w_q"], q), matvec(self.p["decoder.score.w_k"], k)
+                matvec(self.p["decoder.score.w_q"], q),
+                matvec(self.p["decoder.score.w_k"], k),
             )
         else:
             hidden = matvec(self.p["decoder.score.w"], q + k)
@@ -101,11 +109,23 @@ class Reference:
         return add(matvec(self.p[f"{name}.weight"], x), self.p[f"{name}.bias"])
 
     def translate(self, src: list[int], tgt: list[int]) -> Output:
-        """Read a source and the target tokens given so far; predict the next token after each."""
+        """Read a source and the target so far; predict the next tokens.
+
+        There is a prediction after each of the target tokens.
+        """
         layers, d = self.config.num_layers, self.config.d_hidden
-        h, c = [[0.0] * d for _ in range(layers)], [[0.0] * d for _ in range(layers)]
+        h, c = (
+            [[0.0] * d for _ in range(layers)],
+            [[0.0] * d for _ in range(layers)],
+        )
         memory = [
-            self.stack("encoder.lstm.", "_l{layer}", self.p["src_embedding.weight"][token], h, c)
+            self.stack(
+                "encoder.lstm.",
+                "_l{layer}",
+                self.p["src_embedding.weight"][token],
+                h,
+                c,
+            )
             for token in src
         ]
         output = Output()
@@ -115,16 +135,26 @@ class Reference:
             if self.config.attention == "none":
                 feature = self.stack("decoder.lstm.", "_l{layer}", x, h, c)
             elif self.config.attention == "bahdanau":
-                weights = softmax([self.score(h[-1], key) for key in memory])  # section 3.1, eq. 6
+                # section 3.1, eq. 6
+                weights = softmax([self.score(h[-1], key) for key in memory])
                 context = self.mean(weights, memory)  # eq. 5
-                top = self.stack("decoder.cells.{layer}.", "", x + context, h, c)
-                feature = tanh(self.linear("decoder.combine", x + top + context))  # eq. 4
+                top = self.stack(
+                    "decoder.cells.{layer}.", "", x + context, h, c
+                )
+                # eq. 4
+                feature = tanh(
+                    self.linear("decoder.combine", x + top + context)
+                )
                 output.weights.append(weights)
             else:
-                top = self.stack("decoder.cells.{layer}.", "", x + feed, h, c)  # section 3.3
+                # section 3.3
+                top = self.stack("decoder.cells.{layer}.", "", x + feed, h, c)
                 weights = self.look(top, memory)
                 context = self.mean(weights, memory)
-                feature = feed = tanh(self.linear("decoder.combine", context + top))  # eq. 5
+                # eq. 5
+                feature = feed = tanh(
+                    self.linear("decoder.combine", context + top)
+                )
                 output.weights.append(weights)
             output.logits.append(self.linear("output", feature))
         return output
@@ -135,20 +165,33 @@ class Reference:
         width = self.config.half_width
         if width is None:
             return softmax(scores)
-        [z] = self.linear("decoder.position.2", tanh(self.linear("decoder.position.0", query)))
+        [z] = self.linear(
+            "decoder.position.2", tanh(self.linear("decoder.position.0", query))
+        )
         return window(scores, (len(memory) - 1) * sigmoid(z), width)
 
     @staticmethod
     def mean(weights: Vector, memory: Matrix) -> Vector:
-        return [dot(weights, list(column)) for column in zip(*memory, strict=True)]
+        return [
+            dot(weights, list(column)) for column in zip(*memory, strict=True)
+        ]
 
 
 def window(scores: Vector, p: float, half_width: int) -> Vector:
-    """Return Luong's local-p weights: a softmax over [p - D, p + D], times a Gaussian (eq. 10)."""
-    inside = [s for s in range(len(scores)) if p - half_width <= s <= p + half_width]
+    """Return Luong's local-p weights (eq. 10).
+
+    They are a softmax over [p - D, p + D], times a Gaussian.
+    """
+    inside = [
+        s for s in range(len(scores)) if p - half_width <= s <= p + half_width
+    ]
     total = math.fsum(math.exp(scores[s]) for s in inside)
     sigma = half_width / 2
     weights = [0.0] * len(scores)
     for s in inside:
-        weights[s] = math.exp(scores[s]) / total * math.exp(-((s - p) ** 2) / (2 * sigma**2))
+        weights[s] = (
+            math.exp(scores[s])
+            / total
+            * math.exp(-((s - p) ** 2) / (2 * sigma**2))
+        )
     return weights

@@ -1,6 +1,7 @@
-"""Beam search and exact search: against loops over plain numbers, brute force, and known answers.
+"""Beam search and exact search: against loops, brute force and known answers.
 
-The random tables have the dtype float64, so that two searches never part over a rounding.
+The loops are over plain numbers. The random tables have the dtype float64, so
+that two searches never part over a rounding.
 """
 
 import itertools
@@ -37,6 +38,7 @@ from tests.library.tables import (
     PAD,
     Tables,
     assert_found,
+    bos,
     looped,
     make_model,
     make_tables,
@@ -45,12 +47,14 @@ from tests.library.tables import (
 )
 
 
-def search(tables: Tables, goal: Goal, beam_size: int, num_best: int = 1) -> NBest:
+def search(
+    tables: Tables, goal: Goal, beam_size: int, num_best: int = 1
+) -> NBest:
     """Search all sources of the tables at once."""
     return beam_search(
         tables.step,
         tables.start(),
-        BOS,
+        tables.first,
         EOS,
         PAD,
         goal.max_length,
@@ -62,8 +66,18 @@ def search(tables: Tables, goal: Goal, beam_size: int, num_best: int = 1) -> NBe
     )
 
 
-def decode(tables: Tables, how: Callable[..., Decoded], max_length: int, **options: Any) -> Decoded:
-    return how(tables.step, tables.start(), BOS, EOS, PAD, max_length, **options)
+def decode(
+    tables: Tables, how: Callable[..., Decoded], max_length: int, **options: Any
+) -> Decoded:
+    return how(
+        tables.step,
+        tables.start(),
+        tables.first,
+        EOS,
+        PAD,
+        max_length,
+        **options,
+    )
 
 
 @st.composite
@@ -86,7 +100,10 @@ def goals(draw: st.DrawFn, max_length: int) -> Goal:
 def test_beam_search_is_the_search_in_loops(
     tables: Tables, goal: Goal, data: st.DataObject
 ) -> None:
-    """Every sequence, length, log-probability, score and weight, and the number of steps."""
+    """Every sequence, length, log-probability, score and weight.
+
+    And the number of steps.
+    """
     beam_size = data.draw(st.integers(1, tables.vocab_size), label="beam_size")
     num_best = data.draw(st.integers(1, beam_size), label="num_best")
     found = search(tables, goal, beam_size, num_best)
@@ -112,17 +129,26 @@ def test_beam_search_is_the_search_in_loops(
 def test_beam_search_with_a_model_is_the_search_in_loops(
     attention: str, half_width: int | None, coverage_penalty: float
 ) -> None:
-    """Model and search in loops, sentence by sentence; here one padded batch, real attention."""
+    """Model and search in loops; here one padded batch, and real attention.
+
+    The loops go sentence by sentence.
+    """
     if attention == "none":
         coverage_penalty = 0.0
     model = make_model(attention, vocab=5, half_width=half_width)
     lengths = [7, 1, 4]
     src, src_lengths = sources(lengths, width=11)
-    goal = Goal(EOS, 6, min_length=2, length_penalty=0.8, coverage_penalty=coverage_penalty)
+    goal = Goal(
+        EOS,
+        6,
+        min_length=2,
+        length_penalty=0.8,
+        coverage_penalty=coverage_penalty,
+    )
     found = beam_search(
         model.step,
         model.encode(src, src_lengths),
-        BOS,
+        bos(len(src)),
         EOS,
         PAD,
         goal.max_length,
@@ -134,7 +160,9 @@ def test_beam_search_with_a_model_is_the_search_in_loops(
     )
     for row, length in enumerate(lengths):
         in_loops = looped(model, src[row], length)
-        expected, _, _ = reference_search.beam_search(in_loops, goal, beam_size=3, num_best=2)
+        expected, _, _ = reference_search.beam_search(
+            in_loops, goal, beam_size=3, num_best=2
+        )
         assert_found(found, row, expected, rtol=1e-4)
     assert (found.weights is None) == (attention == "none")
     assert not found.scores.requires_grad
@@ -153,11 +181,15 @@ def test_a_beam_with_room_for_everything_is_brute_force(
     num_best = min(num_best, beam_size)
     found = search(tables, goal, beam_size, num_best)
     for row in range(len(tables.log_probs)):
-        everything = reference_search.brute_force(tables.model(row), goal, vocab)
+        everything = reference_search.brute_force(
+            tables.model(row), goal, vocab
+        )
         assert_found(found, row, everything[:num_best])
 
 
-@pytest.mark.parametrize(("attention", "vocab", "max_length"), [("none", 4, 4), ("luong", 5, 3)])
+@pytest.mark.parametrize(
+    ("attention", "vocab", "max_length"), [("none", 4, 4), ("luong", 5, 3)]
+)
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_model_searched_with_room_for_everything_is_brute_force(
     attention: str, vocab: int, max_length: int, length_penalty: float
@@ -169,7 +201,7 @@ def test_a_model_searched_with_room_for_everything_is_brute_force(
     found = beam_search(
         model.step,
         model.encode(src, src_lengths),
-        BOS,
+        bos(len(src)),
         EOS,
         PAD,
         max_length,
@@ -187,7 +219,9 @@ def test_a_model_searched_with_room_for_everything_is_brute_force(
 
 
 @given(random_tables(batch=5), st.integers(1, 7))
-def test_a_beam_of_one_is_greedy_search(tables: Tables, max_length: int) -> None:
+def test_a_beam_of_one_is_greedy_search(
+    tables: Tables, max_length: int
+) -> None:
     """Also in what is cut off at the limit, and whatever the length penalty."""
     expected = decode(tables, greedy, max_length)
     for length_penalty in (0.0, 1.0):
@@ -195,39 +229,49 @@ def test_a_beam_of_one_is_greedy_search(tables: Tables, max_length: int) -> None
         found = search(tables, goal, beam_size=1).first()
         assert torch.equal(found.tokens, expected.tokens)
         assert torch.equal(found.lengths, expected.lengths)
-        assert_close(found.log_probs, expected.log_probs, rtol=1e-12, atol=1e-12)
+        assert_close(
+            found.log_probs, expected.log_probs, rtol=1e-12, atol=1e-12
+        )
         assert found.weights is not None
         assert expected.weights is not None
-        written = torch.arange(found.tokens.shape[1]) < found.lengths[:, None]
-        assert torch.equal(found.weights[written], expected.weights[written])
+        assert torch.equal(found.weights, expected.weights)
 
 
 @pytest.mark.parametrize("attention", ["none", "bahdanau", "luong"])
 def test_a_beam_of_one_with_a_model_is_greedy_search(attention: str) -> None:
     model = make_model(attention, vocab=7)
-    state = model.encode(*sources([1, 2, 3, 5, 7, 11, 11, 11, 11, 11, 11], width=13))
-    expected = greedy(model.step, state, BOS, EOS, PAD, max_length=17)
+    state = model.encode(
+        *sources([1, 2, 3, 5, 7, 11, 11, 11, 11, 11, 11], width=13)
+    )
+    expected = greedy(model.step, state, bos(11), EOS, PAD, max_length=17)
     ended = expected.tokens[range(11), expected.lengths - 1] == EOS
-    assert ended.any(), "the test needs sentences that end and others that are cut off"
+    assert ended.any(), (
+        "the test needs sentences that end and others that are cut off"
+    )
     assert not ended.all()
-    found = beam_search(model.step, state, BOS, EOS, PAD, max_length=17, beam_size=1).first()
+    found = beam_search(
+        model.step, state, bos(11), EOS, PAD, max_length=17, beam_size=1
+    ).first()
     assert torch.equal(found.tokens, expected.tokens)
     assert torch.equal(found.lengths, expected.lengths)
     assert_close(found.log_probs, expected.log_probs)
+    assert_close(found.weights, expected.weights)
 
 
 # --- What is said of a sequence is what the model says ---
 
 
 @pytest.mark.parametrize("attention", ["none", "bahdanau", "luong"])
-def test_log_probs_scores_and_weights_are_the_models_own(attention: str) -> None:
-    """Teacher forcing gives the sequences found the probability and the weights of the search."""
+def test_log_probs_scores_and_weights_are_the_models_own(
+    attention: str,
+) -> None:
+    """Teacher forcing gives the probabilities and weights of the search."""
     model = make_model(attention, vocab=7)
     src, src_lengths = sources([2, 11, 5], width=13)
     found = beam_search(
         model.step,
         model.encode(src, src_lengths),
-        BOS,
+        bos(len(src)),
         EOS,
         PAD,
         max_length=11,
@@ -235,20 +279,26 @@ def test_log_probs_scores_and_weights_are_the_models_own(attention: str) -> None
         num_best=5,
         length_penalty=0.7,
     )
-    assert len(found.lengths.unique()) > 2, "the test needs sequences of different lengths"
+    assert len(found.lengths.unique()) > 2, (
+        "the test needs sequences of different lengths"
+    )
     for place in range(5):
         tokens, lengths = found.tokens[:, place], found.lengths[:, place]
         there = lengths > 0
         start = model.encode(src, src_lengths)
-        own = sequence_log_probs(model.step, start, tokens, lengths, BOS)
+        own = sequence_log_probs(model.step, start, tokens, lengths, bos(3))
         own = own.where(there, -math.inf)
         assert_close(found.log_probs[:, place], own)
         assert_close(found.scores[:, place], own / ((5 + lengths) / 6) ** 0.7)
         tgt_in = torch.cat([torch.full((3, 1), BOS), tokens[:, :-1]], dim=1)
         logits, state = model.decode(tgt_in, model.encode(src, src_lengths))
-        each = logits.log_softmax(dim=-1).gather(2, tokens[:, :, None]).squeeze(2)
+        each = (
+            logits.log_softmax(dim=-1).gather(2, tokens[:, :, None]).squeeze(2)
+        )
         written = torch.arange(tokens.shape[1]) < lengths[:, None]
-        assert_close(found.log_probs[:, place][there], (each * written).sum(dim=1)[there])
+        assert_close(
+            found.log_probs[:, place][there], (each * written).sum(dim=1)[there]
+        )
         if found.weights is not None:
             weights = state["weights"] * written[:, :, None]
             assert_close(found.weights[:, place], weights)
@@ -266,7 +316,11 @@ def test_invariants(tables: Tables, goal: Goal, beam_size: int) -> None:
             tokens = found.tokens[row, place].tolist()
             assert tokens[length:] == [PAD] * (len(tokens) - length)
             if not length:
-                assert found.scores[row, place] == found.log_probs[row, place] == -math.inf
+                assert (
+                    found.scores[row, place]
+                    == found.log_probs[row, place]
+                    == -math.inf
+                )
                 continue
             assert goal.min_length <= length <= goal.max_length
             assert EOS not in tokens[: length - 1]
@@ -276,7 +330,8 @@ def test_invariants(tables: Tables, goal: Goal, beam_size: int) -> None:
         assert (found.lengths[row, :filled] > 0).all()  # empty places come last
         assert len(sequences) == filled  # no sequence comes twice
         ends = {sequence[-1] == EOS for sequence in sequences}
-        assert len(ends) <= 1  # what was cut off never stands beside what has ended
+        # what was cut off never stands beside what has ended
+        assert len(ends) <= 1
     first, width = found.first(), int(found.lengths[:, 0].max())
     assert torch.equal(first.tokens, found.tokens[:, 0, :width])
     assert torch.equal(first.lengths, found.lengths[:, 0])
@@ -287,7 +342,9 @@ def test_invariants(tables: Tables, goal: Goal, beam_size: int) -> None:
 
 
 @given(random_tables(batch=1), goals(7), st.integers(2, 4))
-def test_more_places_only_add_sequences(tables: Tables, goal: Goal, beam_size: int) -> None:
+def test_more_places_only_add_sequences(
+    tables: Tables, goal: Goal, beam_size: int
+) -> None:
     """The search may go on for longer, but the best stay the best."""
     many = search(tables, goal, beam_size, num_best=beam_size)
     for number in range(1, beam_size):
@@ -298,12 +355,14 @@ def test_more_places_only_add_sequences(tables: Tables, goal: Goal, beam_size: i
 
 
 def test_nothing_that_ends_and_nothing_that_goes_on() -> None:
-    """Two tokens at least, but the model allows only EOS: every place is empty."""
-    log_probs = torch.full((2, 5), -math.inf).index_fill(1, torch.tensor([EOS]), 0.0)
+    """Two tokens at least, but only EOS is possible: every place is empty."""
+    log_probs = torch.full((2, 5), -math.inf).index_fill(
+        1, torch.tensor([EOS]), 0.0
+    )
     found = beam_search(
         lambda tokens, state: (log_probs.repeat(2, 1)[: len(tokens)], state),
         {"h": torch.zeros(2)},
-        BOS,
+        bos(2),
         EOS,
         PAD,
         max_length=3,
@@ -322,7 +381,9 @@ def test_nothing_that_ends_and_nothing_that_goes_on() -> None:
 
 
 @pytest.mark.parametrize("attention", ["none", "bahdanau", "luong"])
-def test_results_depend_on_no_other_sentence_and_no_padding(attention: str) -> None:
+def test_results_depend_on_no_other_sentence_and_no_padding(
+    attention: str,
+) -> None:
     model = make_model(attention, vocab=7)
     lengths = [3, 1, 11, 5, 7]
     src, src_lengths = sources(lengths, width=13)
@@ -330,10 +391,15 @@ def test_results_depend_on_no_other_sentence_and_no_padding(attention: str) -> N
     def found(src: Tensor, src_lengths: Tensor) -> NBest:
         state = model.encode(src, src_lengths)
         penalty = 0.0 if attention == "none" else 0.3
-        return beam_search(model.step, state, BOS, EOS, PAD, 11, 3, 2, 0.6, penalty)
+        first = bos(len(src))
+        return beam_search(
+            model.step, state, first, EOS, PAD, 11, 3, 2, 0.6, penalty
+        )
 
     together = found(src, src_lengths)
-    assert len(together.lengths.unique()) > 1, "the test needs sequences of different lengths"
+    assert len(together.lengths.unique()) > 1, (
+        "the test needs sequences of different lengths"
+    )
     order = torch.tensor([4, 2, 0, 1, 3])
     shuffled = found(src[order], src_lengths[order])
     assert torch.equal(shuffled.tokens, together.tokens[order])
@@ -351,8 +417,13 @@ def test_results_depend_on_no_other_sentence_and_no_padding(attention: str) -> N
 # --- When the search stops ---
 
 
-def chain(probabilities: dict[tuple[int, int], float], vocab: int = 5) -> Tables:
-    """One table that looks at the last token only; what is not listed is impossible."""
+def chain(
+    probabilities: dict[tuple[int, int], float], vocab: int = 5
+) -> Tables:
+    """One table that looks at the last token only.
+
+    What is not listed is impossible.
+    """
     table = torch.zeros(vocab, vocab, dtype=torch.float64)
     for pair, probability in probabilities.items():
         table[pair] = probability
@@ -365,15 +436,26 @@ def chain(probabilities: dict[tuple[int, int], float], vocab: int = 5) -> Tables
 
 
 A, B, C = 3, 4, 5
-# Ending at once has probability 0.3; "a b" and then the end has 0.7 · 0.9 · 0.9.
-TRAP = {(BOS, EOS): 0.3, (BOS, A): 0.7, (A, B): 0.9, (A, A): 0.1, (B, EOS): 0.9, (B, B): 0.1}
+# Ending at once has probability 0.3; "a b" and then the end has 0.7 · 0.9 ·
+# 0.9.
+TRAP = {
+    (BOS, EOS): 0.3,
+    (BOS, A): 0.7,
+    (A, B): 0.9,
+    (A, A): 0.1,
+    (B, EOS): 0.9,
+    (B, B): 0.1,
+}
 
 
 def test_the_first_to_finish_does_not_end_the_search() -> None:
     tables = chain(TRAP)
     found = search(tables, Goal(EOS, max_length=11), beam_size=2)
     assert found.tokens.tolist() == [[[A, B, EOS]]]
-    assert_close(found.log_probs.exp(), torch.tensor([[0.7 * 0.9 * 0.9]], dtype=torch.float64))
+    assert_close(
+        found.log_probs.exp(),
+        torch.tensor([[0.7 * 0.9 * 0.9]], dtype=torch.float64),
+    )
     assert len(tables.rows) == 3  # what is alive then has less than 0.1
 
 
@@ -388,7 +470,13 @@ def test_the_first_to_finish_does_not_end_the_search() -> None:
 def test_the_search_stops_when_nothing_alive_can_win(
     length_penalty: float, max_length: int, tokens: list[int], steps: int
 ) -> None:
-    probabilities = {(BOS, EOS): 0.55, (BOS, A): 0.45, (A, B): 1.0, (B, C): 1.0, (C, EOS): 1.0}
+    probabilities = {
+        (BOS, EOS): 0.55,
+        (BOS, A): 0.45,
+        (A, B): 1.0,
+        (B, C): 1.0,
+        (C, EOS): 1.0,
+    }
     tables = chain(probabilities, vocab=7)
     goal = Goal(EOS, max_length, length_penalty=length_penalty)
     assert search(tables, goal, beam_size=2).tokens.tolist() == [[tokens]]
@@ -399,29 +487,39 @@ def test_a_sequence_that_may_not_end_yet_is_not_ended() -> None:
     tables = chain(TRAP)
     found = search(tables, Goal(EOS, max_length=7, min_length=4), beam_size=2)
     assert found.tokens.tolist() == [[[A, B, B, EOS]]]
-    assert_close(found.log_probs.exp(), torch.tensor([[0.7 * 0.9 * 0.1 * 0.9]]).double())
+    assert_close(
+        found.log_probs.exp(), torch.tensor([[0.7 * 0.9 * 0.1 * 0.9]]).double()
+    )
 
 
 @settings(max_examples=40)
-@given(random_tables(batch=1), st.integers(1, 4), st.sampled_from([0.0, 0.6, 2.0]))
+@given(
+    random_tables(batch=1), st.integers(1, 4), st.sampled_from([0.0, 0.6, 2.0])
+)
 def test_a_later_limit_changes_nothing_once_the_search_has_stopped(
     tables: Tables, beam_size: int, length_penalty: float
 ) -> None:
-    found = search(tables, Goal(EOS, LONGEST, length_penalty=length_penalty), beam_size)
+    found = search(
+        tables, Goal(EOS, LONGEST, length_penalty=length_penalty), beam_size
+    )
     stopped = len(tables.rows)
     if stopped < LONGEST and found.lengths.any():
-        later = search(tables, Goal(EOS, stopped, length_penalty=length_penalty), beam_size)
+        later = search(
+            tables, Goal(EOS, stopped, length_penalty=length_penalty), beam_size
+        )
         assert torch.equal(later.tokens, found.tokens)
         assert torch.equal(later.scores, found.scores)
 
 
 def test_most_searches_stop_early_and_few_at_the_first_to_finish() -> None:
-    """The tests above would hold with a search that does all steps or too few if this failed."""
+    """If this failed, a search with all steps or too few would pass above."""
     early, going_on = 0, 0
     for seed in range(17):
         tables = make_tables(1, 5, seed)
         goal = Goal(EOS, max_length=7)
-        _, stop, first = reference_search.beam_search(tables.model(0), goal, 3, 1)
+        _, stop, first = reference_search.beam_search(
+            tables.model(0), goal, 3, 1
+        )
         early += stop < 7
         going_on += first < stop
     assert early >= 12
@@ -432,11 +530,12 @@ def test_most_searches_stop_early_and_few_at_the_first_to_finish() -> None:
 
 
 def test_the_state_follows_its_hypothesis() -> None:
-    """The weights of each step show what the state remembers: it must be what was written.
+    """The weights of each step show what the state remembers.
 
-    One tensor records every token, one does so only from the third step on, one only at every
-    other step, one is new with the first step, and two change places all the time. Two belong to
-    the source and stay as they are.
+    That must be what was written. One tensor records every token, one does so
+    only from the third step on, one only at every other step, one is new with
+    the first step, and two change places all the time. Two belong to the source
+    and stay as they are.
     """
     batch, vocab, limit = 3, 7, 7
     tables = make_tables(batch, vocab, seed=11, ending=-1.0)
@@ -444,17 +543,31 @@ def test_the_state_follows_its_hypothesis() -> None:
 
     def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
         passed_on.append((id(state["number"]), id(state["source"])))
-        log_probs, new = tables.step(tokens, {name: state[name] for name in tables.start()})
+        log_probs, new = tables.step(
+            tokens, {name: state[name] for name in tables.start()}
+        )
         time = int(state["time"][0])
         record = state["record"].clone()  # (rows, limit)
         record[:, time] = tokens
         new |= {"record": record, "number": state["number"]}
-        new["late"] = state["late"] if time < 2 else state["late"] * vocab + tokens
-        new["held"] = state["held"] if time % 2 else state["held"] * vocab + tokens
+        new["late"] = (
+            state["late"] if time < 2 else state["late"] * vocab + tokens
+        )
+        new["held"] = (
+            state["held"] if time % 2 else state["held"] * vocab + tokens
+        )
         new["fresh"] = tokens * 2 if time == 0 else state["fresh"] * 3 + tokens
-        new["even"], new["odd"] = state["odd"], (state["even"] if time % 2 else tokens.clone())
-        shown = [new[name] for name in ("number", "late", "held", "fresh", "even", "odd")]
-        new["weights"] = torch.cat([record, torch.stack(shown, dim=1)], dim=1)[:, None].double()
+        new["even"], new["odd"] = (
+            state["odd"],
+            (state["even"] if time % 2 else tokens.clone()),
+        )
+        shown = [
+            new[name]
+            for name in ("number", "late", "held", "fresh", "even", "odd")
+        ]
+        new["weights"] = torch.cat([record, torch.stack(shown, dim=1)], dim=1)[
+            :, None
+        ].double()
         return log_probs, new
 
     number = torch.tensor([13, 17, 19])
@@ -468,7 +581,9 @@ def test_the_state_follows_its_hypothesis() -> None:
         "odd": zeros,
     }
     untouched = {name: tensor.clone() for name, tensor in start.items()}
-    found = beam_search(step, start, BOS, EOS, PAD, limit, beam_size=5, num_best=5)
+    found = beam_search(
+        step, start, bos(batch), EOS, PAD, limit, beam_size=5, num_best=5
+    )
     assert found.weights is not None
     for row in range(batch):
         for place in range(5):
@@ -481,34 +596,62 @@ def test_the_state_follows_its_hypothesis() -> None:
                 fresh = token * 2 if time == 0 else fresh * 3 + token
                 even, odd = odd, even if time % 2 else token
                 record = fed[: time + 1] + [0] * (limit - time - 1)
-                expected = [*record, int(number[row]), late, held, fresh, even, odd]
+                expected = [
+                    *record,
+                    int(number[row]),
+                    late,
+                    held,
+                    fresh,
+                    even,
+                    odd,
+                ]
                 assert found.weights[row, place, time].tolist() == expected
     assert (found.lengths > 4).sum() > 4, "the test needs long sequences"
-    assert len(set(passed_on)) == 1  # not copied at every step: the same two tensors
+    # not copied at every step: the same two tensors
+    assert len(set(passed_on)) == 1
     assert list(start) == list(untouched)
     assert all(torch.equal(start[name], untouched[name]) for name in start)
 
 
 def test_repeat_puts_the_copies_side_by_side() -> None:
-    state = {"h": torch.arange(6).view(3, 2), "mask": torch.tensor([True, False, True])}
+    state = {
+        "h": torch.arange(6).view(3, 2),
+        "mask": torch.tensor([True, False, True]),
+    }
     repeated = repeat(state, 2)
-    assert repeated["h"].tolist() == [[0, 1], [0, 1], [2, 3], [2, 3], [4, 5], [4, 5]]
+    assert repeated["h"].tolist() == [
+        [0, 1],
+        [0, 1],
+        [2, 3],
+        [2, 3],
+        [4, 5],
+        [4, 5],
+    ]
     assert repeated["mask"].tolist() == [True, True, False, False, True, True]
 
 
 def test_reorder_takes_rows() -> None:
-    state = {"h": torch.arange(6).view(3, 2), "c": torch.tensor([5.0, 6.0, 7.0])}
+    state = {
+        "h": torch.arange(6).view(3, 2),
+        "c": torch.tensor([5.0, 6.0, 7.0]),
+    }
     new = reorder(state, torch.tensor([2, 0, 0, 2]))
     assert new["h"].tolist() == [[4, 5], [0, 1], [0, 1], [4, 5]]
     assert new["c"].tolist() == [7.0, 5.0, 5.0, 7.0]
 
 
 def test_continuations_on_known_numbers() -> None:
-    """The two best of the first source have one parent; the second source has one beginning."""
+    """The two best of the first source have one parent.
+
+    The second source has one beginning.
+    """
     inf = math.inf
     live = torch.tensor([[-1.0, -2.0], [-inf, -3.0]])
     log_probs = torch.tensor(
-        [[[-0.5, -1.0, -4.0], [-0.75, -5.0, -6.0]], [[-0.1, -0.1, -0.1], [-inf, -2.0, -inf]]]
+        [
+            [[-0.5, -1.0, -4.0], [-0.75, -5.0, -6.0]],
+            [[-0.1, -0.1, -0.1], [-inf, -2.0, -inf]],
+        ]
     )
     totals, parents, tokens = continuations(live, log_probs)
     assert totals.tolist() == [[-1.5, -2.0], [-5.0, -inf]]
@@ -519,36 +662,57 @@ def test_continuations_on_known_numbers() -> None:
 
 def test_rank_is_gnmts_score() -> None:
     log_probs = torch.tensor([-3.0, -6.0])
-    assert_close(rank(log_probs, 7, 1.0), torch.tensor([-1.5, -3.0]))  # lp = 12 / 6
+    # lp = 12 / 6
+    assert_close(rank(log_probs, 7, 1.0), torch.tensor([-1.5, -3.0]))
     assert_close(rank(log_probs, 1, 0.6), log_probs)  # lp = 1, whatever α
-    assert_close(rank(log_probs, 19, 0.5), torch.tensor([-1.5, -3.0]))  # lp = √4
+    # lp = √4
+    assert_close(rank(log_probs, 19, 0.5), torch.tensor([-1.5, -3.0]))
     assert_close(rank(log_probs, 11, 0.0), log_probs)
     cp = torch.tensor([-0.5, 0.0])
     assert_close(rank(log_probs, 7, 1.0, cp), torch.tensor([-2.0, -3.0]))
 
 
 def test_coverage_on_known_numbers() -> None:
-    """The likelier sequence looks at the first word twice; coverage prefers the other one.
+    """The likelier looks at the first word twice; coverage prefers the other.
 
-    Twice 0.9 on the first word counts as 1, twice 0.1 on the second as 0.2; padding is no word.
+    Twice 0.9 on the first word counts as 1, twice 0.1 on the second as 0.2;
+    padding is no word.
     """
-    looks = torch.tensor([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0]], dtype=torch.float64)
+    looks = torch.tensor(
+        [[0.9, 0.1, 0.0], [0.5, 0.5, 0.0]], dtype=torch.float64
+    )
 
     def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
         chosen = torch.where(tokens == BOS, state["chosen"], tokens)
-        first = torch.tensor([0.0, 0.0, 0.0, 0.6, 0.4], dtype=torch.float64).log()
-        ending = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64).log()
+        first = torch.tensor(
+            [0.0, 0.0, 0.0, 0.6, 0.4], dtype=torch.float64
+        ).log()
+        ending = torch.tensor(
+            [0.0, 0.0, 1.0, 0.0, 0.0], dtype=torch.float64
+        ).log()
         log_probs = torch.where((tokens == BOS)[:, None], first, ending)
         weights = looks[(chosen == B).long()][:, None]
         return log_probs, {**state, "chosen": chosen, "weights": weights}
 
-    start = {"chosen": torch.tensor([A]), "mask": torch.tensor([[[True, True, False]]])}
+    start = {
+        "chosen": torch.tensor([A]),
+        "mask": torch.tensor([[[True, True, False]]]),
+    }
     for beta, sequence, score in (
         (0.0, [A, EOS], math.log(0.6)),
-        (1.0, [B, EOS], math.log(0.4) + math.log(0.6)),  # 0.9 + 0.5 counts as 1, 0.1 + 0.5 as 0.6
+        # 0.9 + 0.5 counts as 1, 0.1 + 0.5 as 0.6
+        (1.0, [B, EOS], math.log(0.4) + math.log(0.6)),
     ):
         found = beam_search(
-            step, start, BOS, EOS, PAD, 3, beam_size=2, num_best=2, coverage_penalty=beta
+            step,
+            start,
+            bos(1),
+            EOS,
+            PAD,
+            3,
+            beam_size=2,
+            num_best=2,
+            coverage_penalty=beta,
         )
         assert found.tokens[0, 0].tolist() == sequence
         assert_close(float(found.scores[0, 0]), score)
@@ -569,34 +733,74 @@ def test_coverage_on_known_numbers() -> None:
         ({"num_best": 4}, "num_best must be from 1 to beam_size=3, got 4"),
         ({"min_length": 0}, "min_length must be from 1 to max_length=2, got 0"),
         ({"min_length": 3}, "min_length must be from 1 to max_length=2, got 3"),
-        ({"length_penalty": -0.5}, "length_penalty must be zero or a positive number, got -0.5"),
-        ({"length_penalty": math.nan}, "length_penalty must be zero or a positive number, got nan"),
-        ({"length_penalty": math.inf}, "length_penalty must be zero or a positive number, got inf"),
-        ({"coverage_penalty": -1.0}, "coverage_penalty must be zero or a positive number, got -1"),
-        ({"coverage_penalty": math.nan}, "coverage_penalty must be zero or .* number, got nan"),
-        ({"beam_size": 6}, "beam_size=6 is larger than the vocabulary of 5 tokens.* at most 5"),
-        ({"beam_size": 24}, "beam_size=24 is larger than the vocabulary of 5 tokens"),
-        ({"beam_size": 26}, r"for an exhaustive search exactly vocab_size \*\* max_length"),
+        (
+            {"length_penalty": -0.5},
+            "length_penalty must be zero or a positive number, got -0.5",
+        ),
+        (
+            {"length_penalty": math.nan},
+            "length_penalty must be zero or a positive number, got nan",
+        ),
+        (
+            {"length_penalty": math.inf},
+            "length_penalty must be zero or a positive number, got inf",
+        ),
+        (
+            {"coverage_penalty": -1.0},
+            "coverage_penalty must be zero or a positive number, got -1",
+        ),
+        (
+            {"coverage_penalty": math.nan},
+            "coverage_penalty must be zero or .* number, got nan",
+        ),
+        (
+            {"beam_size": 6},
+            "beam_size=6 is larger than the vocabulary of 5 tokens.* at most 5",
+        ),
+        (
+            {"beam_size": 24},
+            "beam_size=24 is larger than the vocabulary of 5 tokens",
+        ),
+        (
+            {"beam_size": 26},
+            r"for an exhaustive search exactly vocab_size \*\* max_length",
+        ),
     ],
 )
 def test_beam_search_refuses(options: dict[str, float], message: str) -> None:
     tables = make_tables(batch=2, vocab=5, seed=0)
     options = {"max_length": 2, "beam_size": 3} | options
     with pytest.raises(ValueError, match=message):
-        beam_search(tables.step, tables.start(), BOS, EOS, PAD, **options)
+        beam_search(tables.step, tables.start(), bos(2), EOS, PAD, **options)
 
 
 def test_a_beam_as_wide_as_the_vocabulary_or_as_all_sequences() -> None:
     tables = make_tables(batch=2, vocab=5, seed=0)
     for beam_size in (5, 25):
-        assert search(tables, Goal(EOS, max_length=2), beam_size).tokens.shape[:2] == (2, 1)
+        assert search(tables, Goal(EOS, max_length=2), beam_size).tokens.shape[
+            :2
+        ] == (2, 1)
     assert tables.rows == [2 * 5] * 2 + [2 * 25] * 2
+
+
+@pytest.mark.parametrize("max_length", [1, 2, 7])
+def test_a_beam_that_is_too_wide_is_refused_at_the_first_step(
+    max_length: int,
+) -> None:
+    tables = make_tables(batch=2, vocab=5, seed=0)
+    with pytest.raises(ValueError, match="beam_size=6 is larger than the voc"):
+        search(tables, Goal(EOS, max_length), beam_size=6)
+    assert tables.rows == [2 * 6]
 
 
 @pytest.mark.parametrize("missing", ["weights", "mask"])
 def test_coverage_needs_attention(missing: str) -> None:
     tables = make_tables(batch=2, vocab=5, seed=0)
-    start = {name: tensor for name, tensor in tables.start().items() if name != missing}
+    start = {
+        name: tensor
+        for name, tensor in tables.start().items()
+        if name != missing
+    }
 
     def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
         log_probs, new = tables.step(tokens, state)
@@ -604,26 +808,46 @@ def test_coverage_needs_attention(missing: str) -> None:
 
     names = {"before", "mask", "source", "time", "weights"} - {missing}
     named = ", ".join(sorted(names))
-    message = f"coverage_penalty needs the attention `weights` .* which has only {named}: use"
+    message = (
+        "coverage_penalty needs the attention `weights` .* which has only "
+        f"{named}: use"
+    )
     with pytest.raises(ValueError, match=message):
-        beam_search(step, start, BOS, EOS, PAD, max_length=2, coverage_penalty=0.2)
-    found = beam_search(step, start, BOS, EOS, PAD, max_length=2)
+        beam_search(
+            step, start, bos(2), EOS, PAD, max_length=2, coverage_penalty=0.2
+        )
+    found = beam_search(step, start, bos(2), EOS, PAD, max_length=2)
     assert (found.weights is None) == (missing == "weights")
 
 
 def test_coverage_needs_attention_in_a_model() -> None:
     model = make_model("none")
     state = model.encode(*sources([3, 2], width=5))
-    with pytest.raises(ValueError, match="state, which has only c, h: use a model with attention"):
-        beam_search(model.step, state, BOS, EOS, PAD, max_length=2, coverage_penalty=0.2)
+    with pytest.raises(
+        ValueError,
+        match="state, which has only c, h: use a model with attention",
+    ):
+        beam_search(
+            model.step,
+            state,
+            bos(2),
+            EOS,
+            PAD,
+            max_length=2,
+            coverage_penalty=0.2,
+        )
 
 
 # --- Exact search ---
 
 
 @settings(max_examples=60)
-@given(random_tables(batch=2, max_vocab=5), st.integers(1, 4), st.integers(0, 3))
-def test_exact_search_is_brute_force(tables: Tables, max_length: int, beam_size: int) -> None:
+@given(
+    random_tables(batch=2, max_vocab=5), st.integers(1, 4), st.integers(0, 3)
+)
+def test_exact_search_is_brute_force(
+    tables: Tables, max_length: int, beam_size: int
+) -> None:
     """Wherever it starts: from greedy search or from a beam."""
     if beam_size:
         start = search(tables, Goal(EOS, max_length), beam_size).first()
@@ -640,7 +864,12 @@ def test_exact_search_is_brute_force(tables: Tables, max_length: int, beam_size:
             assert (length, float(found.log_probs[row])) == (0, -math.inf)
             continue
         assert tuple(tokens[:length]) == everything[0].tokens
-        assert_close(float(found.log_probs[row]), everything[0].log_prob, rtol=1e-12, atol=1e-12)
+        assert_close(
+            float(found.log_probs[row]),
+            everything[0].log_prob,
+            rtol=1e-12,
+            atol=1e-12,
+        )
     assert found.weights is None
 
 
@@ -650,18 +879,24 @@ def test_exact_search_is_never_below_a_beam(
 ) -> None:
     """Also where all it is told is what greedy search found."""
     beam = search(tables, Goal(EOS, max_length), beam_size).first()
-    found = decode(tables, exact_search, max_length, start=decode(tables, greedy, max_length))
+    found = decode(
+        tables,
+        exact_search,
+        max_length,
+        start=decode(tables, greedy, max_length),
+    )
     for row, length in enumerate(beam.lengths.tolist()):
         if length and beam.tokens[row, length - 1] == EOS:
             assert found.log_probs[row] >= beam.log_probs[row] - 1e-12
 
 
 def test_exact_search_finds_what_a_beam_misses() -> None:
-    """A sequence that begins with an unlikely token, and is certain from then on."""
+    """A sequence that begins with an unlikely token, and is then certain."""
     steps = {(BOS, A): 0.7, (BOS, B): 0.3, (B, EOS): 1.0}
     tables = chain(steps | {(A, A): 0.6, (A, EOS): 0.4})
     start = search(tables, Goal(EOS, max_length=3), beam_size=1).first()
-    assert start.tokens.tolist() == [[A, A, A]]  # cut off: not a sequence that ends
+    # cut off: not a sequence that ends
+    assert start.tokens.tolist() == [[A, A, A]]
     found = decode(tables, exact_search, max_length=3, start=start)
     assert found.tokens.tolist() == [[B, EOS]]
     assert found.lengths.tolist() == [2]
@@ -669,9 +904,22 @@ def test_exact_search_finds_what_a_beam_misses() -> None:
 
 
 def test_exact_search_leaves_nothing_of_what_it_replaces() -> None:
-    """The first source has a better sequence than the longer one given, the second has none."""
-    ways = {(BOS, A): 0.5, (BOS, B): 0.5, (A, C): 1.0, (C, EOS): 0.5, (C, C): 0.5, (B, EOS): 1.0}
-    both = [chain(ways, 7), chain({(BOS, A): 1.0, (A, C): 1.0, (C, EOS): 1.0}, 7)]
+    """The first source has a better sequence than the longer one given.
+
+    The second has none.
+    """
+    ways = {
+        (BOS, A): 0.5,
+        (BOS, B): 0.5,
+        (A, C): 1.0,
+        (C, EOS): 0.5,
+        (C, C): 0.5,
+        (B, EOS): 1.0,
+    }
+    both = [
+        chain(ways, 7),
+        chain({(BOS, A): 1.0, (A, C): 1.0, (C, EOS): 1.0}, 7),
+    ]
     tables = Tables(
         torch.cat([one.log_probs for one in both]),
         torch.cat([one.weights for one in both]),
@@ -679,11 +927,15 @@ def test_exact_search_leaves_nothing_of_what_it_replaces() -> None:
         [],
     )
     log_probs = torch.tensor([0.25, 1.0], dtype=torch.float64).log()
-    start = Decoded(torch.tensor([[A, C, EOS]] * 2), torch.tensor([3, 3]), log_probs, None)
+    start = Decoded(
+        torch.tensor([[A, C, EOS]] * 2), torch.tensor([3, 3]), log_probs, None
+    )
     found = decode(tables, exact_search, max_length=5, start=start)
     assert found.tokens.tolist() == [[B, EOS, PAD], [A, C, EOS]]
     assert found.lengths.tolist() == [2, 3]
-    assert_close(found.log_probs.exp(), torch.tensor([0.5, 1.0], dtype=torch.float64))
+    assert_close(
+        found.log_probs.exp(), torch.tensor([0.5, 1.0], dtype=torch.float64)
+    )
     assert start.tokens.tolist() == [[A, C, EOS]] * 2
     assert torch.equal(start.log_probs, log_probs)
 
@@ -698,7 +950,7 @@ def test_exact_search_keeps_what_it_was_given_if_there_is_no_better() -> None:
 
 
 def test_a_better_start_leaves_less_to_try() -> None:
-    """No beginning is continued that is less likely than what was given at the start."""
+    """No beginning is continued that is less likely than the given start."""
     others, fewer = [PAD, BOS, A, B, C, 6], 0
     for seed in range(7):
         tables = make_tables(1, 7, seed, ending=-1.0)
@@ -706,7 +958,9 @@ def test_a_better_start_leaves_less_to_try() -> None:
         lengths = torch.zeros(1, dtype=torch.long)
         nothing = Decoded(torch.full((1, 4), PAD), lengths, impossible, None)
         rough = search(tables, Goal(EOS, max_length=4), beam_size=2).first()
-        given_nothing = decode(tables, exact_search, max_length=4, start=nothing)
+        given_nothing = decode(
+            tables, exact_search, max_length=4, start=nothing
+        )
         from_nothing = sum(tables.rows)
         tables.rows.clear()
         from_rough = decode(tables, exact_search, max_length=4, start=rough)
@@ -721,25 +975,36 @@ def test_a_better_start_leaves_less_to_try() -> None:
             for length in range(4)
             for beginning in itertools.product(others, repeat=length)
         )
-        assert sum(tables.rows) == sum(one.log_prob > float(best.log_probs) for one in judged)
+        assert sum(tables.rows) == sum(
+            one.log_prob > float(best.log_probs) for one in judged
+        )
     assert fewer
 
 
 @pytest.mark.parametrize("attention", ["none", "bahdanau"])
 def test_exact_search_with_a_model(attention: str) -> None:
-    """The state of each beginning follows it, and a batch is many single searches."""
+    """Each beginning's state follows it; a batch is many single searches."""
     model = make_model(attention, vocab=5)
     lengths = [2, 5, 3]
     src, src_lengths = sources(lengths, width=7)
     state = model.encode(src, src_lengths)
-    start = greedy(model.step, state, BOS, EOS, PAD, max_length=4)
-    found = exact_search(model.step, state, BOS, EOS, PAD, 4, start)
+    start = greedy(model.step, state, bos(3), EOS, PAD, max_length=4)
+    found = exact_search(model.step, state, bos(3), EOS, PAD, 4, start)
     for row, length in enumerate(lengths):
         in_loops = looped(model, src[row], length)
-        expected = reference_search.brute_force(in_loops, Goal(EOS, 4), vocab_size=5)[0]
-        assert tuple(found.tokens[row, : found.lengths[row]].tolist()) == expected.tokens
-        assert_close(float(found.log_probs[row]), expected.log_prob, rtol=1e-4, atol=1e-4)
-    assert found.lengths.max() > 2, "the test needs sequences that go through many states"
+        expected = reference_search.brute_force(
+            in_loops, Goal(EOS, 4), vocab_size=5
+        )[0]
+        assert (
+            tuple(found.tokens[row, : found.lengths[row]].tolist())
+            == expected.tokens
+        )
+        assert_close(
+            float(found.log_probs[row]), expected.log_prob, rtol=1e-4, atol=1e-4
+        )
+    assert found.lengths.max() > 2, (
+        "the test needs sequences that go through many states"
+    )
     assert not found.log_probs.requires_grad
 
 
@@ -750,26 +1015,41 @@ def test_exact_search_gives_up_where_there_is_too_much_to_try() -> None:
     enough = decode(tables, exact_search, max_length=6, start=start)
     widest = max(tables.rows)
     assert tables.rows[-1] < widest  # over both sources together
-    again = decode(tables, exact_search, max_length=6, start=start, max_prefixes=widest)
+    again = decode(
+        tables, exact_search, max_length=6, start=start, max_prefixes=widest
+    )
     assert torch.equal(again.tokens, enough.tokens)
-    message = f"{widest} beginnings .*: pass fewer sources, a better `start`.* larger max_prefixes"
+    message = (
+        f"{widest} beginnings .*: pass fewer sources, a better `start`.* "
+        "larger max_prefixes"
+    )
     with pytest.raises(RuntimeError, match=message):
-        decode(tables, exact_search, max_length=6, start=start, max_prefixes=widest - 1)
+        decode(
+            tables,
+            exact_search,
+            max_length=6,
+            start=start,
+            max_prefixes=widest - 1,
+        )
 
 
 def test_exact_search_keeps_no_beginnings_at_the_last_step() -> None:
-    """With one token there is nothing to continue, so room for none is enough."""
+    """With one token there is nothing to continue: room for none is enough."""
     tables = make_tables(1, 7, seed=0, ending=-4.0)
     start = decode(tables, greedy, max_length=1)
     assert start.tokens.tolist() != [[EOS]]
-    found = decode(tables, exact_search, max_length=1, start=start, max_prefixes=0)
+    found = decode(
+        tables, exact_search, max_length=1, start=start, max_prefixes=0
+    )
     assert found.tokens.tolist() == [[EOS]]
 
 
-@pytest.mark.parametrize("message", ["the state is empty", "max_length must be at least 1, got 0"])
+@pytest.mark.parametrize(
+    "message", ["the state is empty", "max_length must be at least 1, got 0"]
+)
 def test_exact_search_refuses(message: str) -> None:
     tables = make_tables(1, 5, seed=1)
     start = decode(tables, greedy, max_length=3)
     state, limit = ({}, 3) if "empty" in message else (tables.start(), 0)
     with pytest.raises(ValueError, match=message):
-        exact_search(tables.step, state, BOS, EOS, PAD, limit, start)
+        exact_search(tables.step, state, bos(1), EOS, PAD, limit, start)

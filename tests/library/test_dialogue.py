@@ -36,7 +36,10 @@ def words(text: str) -> list[str]:
     [
         ("Don't you know?", ["don't", "you", "know", "?"]),
         ("I\u2019m Robin...", ["i'm", "robin", ".", ".", "."]),
-        ("the dogs' bed, 'n' so", ["the", "dogs", "'", "bed", ",", "'", "n", "'", "so"]),
+        (
+            "the dogs' bed, 'n' so",
+            ["the", "dogs", "'", "bed", ",", "'", "n", "'", "so"],
+        ),
         (" e-mail\t42 caf\u00e9\n", ["e", "-", "mail", "42", "caf\u00e9"]),
         ("cafe\u0301", ["caf\u00e9"]),
         ("我是Robin。好！", ["我", "是", "robin", "。", "好", "！"]),
@@ -52,7 +55,10 @@ def test_tokenize(text: str, tokens: list[str]) -> None:
     ("tokens", "text"),
     [
         ("i'm fine , thanks . and you ?", "I'm fine, thanks. And you?"),
-        ("on sunday pepper and i don't eat it", "On Sunday Pepper and I don't eat it"),
+        (
+            "on sunday pepper and i don't eat it",
+            "On Sunday Pepper and I don't eat it",
+        ),
         ("ill ideas", "Ill ideas"),
         ('he said " come in " ( twice ) .', 'He said "come in" (twice).'),
         ("an e - mail : 50 % of $ 7", "An e-mail: 50% of $7"),
@@ -76,7 +82,10 @@ def test_what_is_written_is_read_as_the_same_tokens(text: str) -> None:
 def test_small_talk_is_written_back_to_the_letter() -> None:
     for text in chain.from_iterable(EXCHANGES):
         assert detokenize(tokenize(text)) == text
-    assert set(chain.from_iterable(map(tokenize, chain.from_iterable(EXCHANGES)))) >= NAMES
+    assert (
+        set(chain.from_iterable(map(tokenize, chain.from_iterable(EXCHANGES))))
+        >= NAMES
+    )
 
 
 def test_small_talk_is_plain_and_short() -> None:
@@ -88,48 +97,90 @@ def test_small_talk_is_plain_and_short() -> None:
 
 
 def test_small_talk_has_many_distinct_exchanges_in_few_words() -> None:
-    spoken = [(" ".join(words(e.prompt)), " ".join(words(e.reply))) for e in EXCHANGES]
+    spoken = [
+        (" ".join(words(e.prompt)), " ".join(words(e.reply))) for e in EXCHANGES
+    ]
     assert len(set(spoken)) == len(spoken) == 1310
-    assert len({word for texts in spoken for text in texts for word in text.split()}) == 657
+    assert (
+        len(
+            {
+                word
+                for texts in spoken
+                for text in texts
+                for word in text.split()
+            }
+        )
+        == 657
+    )
 
 
 def test_small_talk_gives_all_replies_to_a_prompt_in_a_row() -> None:
-    runs = [e.prompt for i, e in enumerate(EXCHANGES) if e.prompt != EXCHANGES[i - 1].prompt]
+    runs = [
+        e.prompt
+        for i, e in enumerate(EXCHANGES)
+        if e.prompt != EXCHANGES[i - 1].prompt
+    ]
     assert len({" ".join(words(prompt)) for prompt in runs}) == len(runs) == 771
 
 
 def test_life_has_several_answers_and_some_that_fit_many_prompts() -> None:
     replies = collections.Counter(exchange.prompt for exchange in EXCHANGES)
     assert sum(count > 1 for count in replies.values()) == 418
-    common = collections.Counter(exchange.reply for exchange in EXCHANGES).most_common(3)
-    assert common == [("I don't know.", 58), ("Of course.", 29), ("Me too.", 28)]
+    common = collections.Counter(
+        exchange.reply for exchange in EXCHANGES
+    ).most_common(3)
+    assert common == [
+        ("I don't know.", 58),
+        ("Of course.", 29),
+        ("Me too.", 28),
+    ]
 
 
 def test_small_talk_is_split_by_prompt() -> None:
     splits = {split: dialogue(split) for split in SPLITS}
     assert [len(splits[split]) for split in SPLITS] == [1057, 142, 111]
     assert sorted(chain.from_iterable(splits.values())) == sorted(EXCHANGES)
-    prompts = [{" ".join(words(e.prompt)) for e in exchanges} for exchanges in splits.values()]
+    prompts = [
+        {" ".join(words(e.prompt)) for e in exchanges}
+        for exchanges in splits.values()
+    ]
     assert sum(map(len, prompts)) == len(set.union(*prompts))
-    assert splits["valid"] == [e for e in EXCHANGES if e in set(splits["valid"])]  # in order
+    # in order
+    assert splits["valid"] == [
+        e for e in EXCHANGES if e in set(splits["valid"])
+    ]
 
 
 def test_nearly_all_words_of_the_other_splits_are_in_train() -> None:
-    known = set(chain.from_iterable(map(words, chain.from_iterable(dialogue("train")))))
+    known = set(
+        chain.from_iterable(map(words, chain.from_iterable(dialogue("train"))))
+    )
     for split in ("valid", "test"):
-        spoken = list(chain.from_iterable(map(words, chain.from_iterable(dialogue(split)))))
+        spoken = list(
+            chain.from_iterable(
+                map(words, chain.from_iterable(dialogue(split)))
+            )
+        )
         assert sum(word in known for word in spoken) / len(spoken) > 0.985
 
 
 def test_the_split_hangs_on_the_words_alone() -> None:
-    assert split_of("Hello!") == split_of("hello") == split_of("  HELLO ,") == "test"
+    assert (
+        split_of("Hello!")
+        == split_of("hello")
+        == split_of("  HELLO ,")
+        == "test"
+    )
     assert split_of("See you later!") == "valid"
     assert split_of("Hi!") == "train"
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_split() -> None:
-    with pytest.raises(ValueError, match='split must be "train", "valid" or "test", got \'all\''):
+    with pytest.raises(
+        ValueError,
+        match='split must be "train", "valid" or "test", got \'all\'',
+    ):
         dialogue("all")  # type: ignore[arg-type]
 
 
@@ -142,15 +193,23 @@ def write(path: Path, content: bytes) -> str:
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
-    source = write(tmp_path / "own.tsv", "Hi!\t你好！\nHi!\tHi.\nhello\tno\n".encode())
-    assert dialogue("train", source) == [Exchange("Hi!", "你好！"), Exchange("Hi!", "Hi.")]
+    source = write(
+        tmp_path / "own.tsv", "Hi!\t你好！\nHi!\tHi.\nhello\tno\n".encode()
+    )
+    assert dialogue("train", source) == [
+        Exchange("Hi!", "你好！"),
+        Exchange("Hi!", "Hi."),
+    ]
     assert dialogue("test", source) == [Exchange("hello", "no")]
 
 
 def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "own.tsv"
     write(path, "\ufeffHi!\tGood day.\r\nBye!\tBye.".encode())
-    assert read_exchanges(path) == [Exchange("Hi!", "Good day."), Exchange("Bye!", "Bye.")]
+    assert read_exchanges(path) == [
+        Exchange("Hi!", "Good day."),
+        Exchange("Bye!", "Bye."),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -158,20 +217,34 @@ def test_a_file_as_windows_writes_it(tmp_path: Path) -> None:
     [
         (b"", "is empty: write one exchange a line"),
         (b" \n\n", "is empty: write one exchange a line"),
-        (b"Hi!\tHi.\nBye! Bye.\n", r"line 2 of .* is 'Bye! Bye\.': it must be a prompt, one tab"),
+        (
+            b"Hi!\tHi.\nBye! Bye.\n",
+            r"line 2 of .* is 'Bye! Bye\.': it must be a prompt, one tab",
+        ),
         (b"Hi!\tHi.\tHi.\n", "line 1 of .* one tab and a reply"),
         (b"Hi!\tHi.\n\nBye!\tBye.\n", "line 2 of .* is ''"),
         (b"Hi!\tHi.\nBye!\t \n", "line 2 of .* a reply"),
-        ("Grüß Gott\tHallo".encode("latin-1"), "own.tsv is not in UTF-8 .*: save it in UTF-8"),
-        (b"Hi!\tHi.\n", "none of the 1 exchanges of .* is in the test split, .*: add exchanges"),
+        (
+            "Grüß Gott\tHallo".encode("latin-1"),
+            "own.tsv is not in UTF-8 .*: save it in UTF-8",
+        ),
+        (
+            b"Hi!\tHi.\n",
+            "none of the 1 exchanges of .* is in the test split, .*: add "
+            "exchanges",
+        ),
     ],
 )
-def test_a_file_that_is_no_dialogue(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_a_file_that_is_no_dialogue(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
     with pytest.raises(ValueError, match=problem):
         dialogue("test", write(tmp_path / "own.tsv", content))
 
 
 @pytest.mark.parametrize("name", ["smalltalk", "."])
 def test_no_such_dialogue(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FileNotFoundError, match='there is no dialogue .*: give "small-talk"'):
+    with pytest.raises(
+        FileNotFoundError, match='there is no dialogue .*: give "small-talk"'
+    ):
         dialogue("train", str(tmp_path / name))

@@ -52,23 +52,33 @@ def test_exact_match_of_different_lengths() -> None:
 def test_measures_with_another_padding() -> None:
     swap = torch.tensor([9, 1, 2, 3, 4, 5, 6])
     assert token_accuracy(swap[GUESS], swap[TGT], pad_id=9) == 8 / 10
-    assert exact_match(swap[GUESS[:, :4]], swap[TGT], pad_id=9) == pytest.approx(1 / 3)
+    assert exact_match(
+        swap[GUESS[:, :4]], swap[TGT], pad_id=9
+    ) == pytest.approx(1 / 3)
 
 
 def test_alignment_accuracy_worked_example() -> None:
-    weights = torch.tensor([[[0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0.1, 0.0], [0.4, 0.6, 0.0]]])
+    weights = torch.tensor(
+        [[[0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [0.9, 0.1, 0.0], [0.4, 0.6, 0.0]]]
+    )
     gold = torch.tensor([[[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 1, 0]]]).bool()
-    assert alignment_accuracy(weights, gold) == pytest.approx(2 / 3)  # the third has no gold
+    # the third has no gold
+    assert alignment_accuracy(weights, gold) == pytest.approx(2 / 3)
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_alignment_accuracy_needs_equal_shapes() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 3, 5\) and gold \(2, 3, 7\) must have one shape"):
+    with pytest.raises(
+        ValueError,
+        match=r"\(2, 3, 5\) and gold \(2, 3, 7\) must have one shape",
+    ):
         alignment_accuracy(torch.rand(2, 3, 5), torch.ones(2, 3, 7).bool())
 
 
 def test_alignment_accuracy_needs_a_gold_input() -> None:
-    with pytest.raises(ValueError, match="no output has a gold input: is the alignment empty"):
+    with pytest.raises(
+        ValueError, match="no output has a gold input: is the alignment empty"
+    ):
         alignment_accuracy(torch.rand(2, 3, 5), torch.zeros(2, 3, 5).bool())
 
 
@@ -80,13 +90,15 @@ def test_measures_of_nothing() -> None:
 
 
 class Guesser(nn.Module):
-    """After every token it gives the same scores to the next one, whatever the source."""
+    """It gives the same scores after every token, whatever the source."""
 
     def __init__(self, probabilities: list[float]) -> None:
         super().__init__()
         self.scores = nn.Parameter(torch.tensor(probabilities).log())
 
-    def forward(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Tensor:
+    def forward(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor
+    ) -> Tensor:
         assert len(src) == len(src_lengths) == len(tgt_in)
         return self.scores.expand(*tgt_in.shape, -1)
 
@@ -104,9 +116,12 @@ def test_perplexity_of_pure_chance_is_the_number_of_tokens() -> None:
 
 
 def test_perplexity_worked_example() -> None:
-    # seven times 3, twice 4 and three ends: 7 + 2 * 3 + 3 * 2 bits for twelve tokens
+    # seven times 3, twice 4 and three ends: 7 + 2 * 3 + 3 * 2 bits for twelve
+    # tokens
     model = Guesser(CHANCES).eval()
-    assert perplexity(model, [make_batch(PAIRS)]) == pytest.approx(2 ** (19 / 12))
+    assert perplexity(model, [make_batch(PAIRS)]) == pytest.approx(
+        2 ** (19 / 12)
+    )
     one_by_one = [make_batch([pair]) for pair in PAIRS]
     assert perplexity(model, one_by_one) == pytest.approx(2 ** (19 / 12))
     assert perplexity(model, iter(one_by_one)) == pytest.approx(2 ** (19 / 12))
@@ -114,7 +129,9 @@ def test_perplexity_worked_example() -> None:
 
 def test_perplexity_with_another_padding() -> None:
     batch = make_batch(PAIRS, pad_id=5)
-    assert perplexity(Guesser(CHANCES).eval(), [batch], 5) == pytest.approx(2 ** (19 / 12))
+    assert perplexity(Guesser(CHANCES).eval(), [batch], 5) == pytest.approx(
+        2 ** (19 / 12)
+    )
 
 
 def test_perplexity_of_a_model_sure_of_the_wrong_is_infinite() -> None:
@@ -131,7 +148,9 @@ def test_perplexity_leaves_no_gradient() -> None:
 
 
 def test_perplexity_needs_eval_mode_and_batches() -> None:
-    with pytest.raises(ValueError, match="the model is in training mode, .*: call eval()"):
+    with pytest.raises(
+        ValueError, match="the model is in training mode, .*: call eval()"
+    ):
         perplexity(Guesser(CHANCES), [make_batch(PAIRS)])
     with pytest.raises(ValueError, match="there are no batches"):
         perplexity(Guesser(CHANCES).eval(), [])
@@ -140,15 +159,19 @@ def test_perplexity_needs_eval_mode_and_batches() -> None:
 def test_distinct_n_worked_example() -> None:
     replies = [["i", "do", "not", "know"], ["i", "do"], ["no"]]
     assert distinct_n(replies, 1) == 5 / 7  # i, do, not, know, no
-    assert distinct_n(replies, 2) == 3 / 4  # i do, do not, not know; none across two replies
+    # i do, do not, not know; none across two replies
+    assert distinct_n(replies, 2) == 3 / 4
     assert distinct_n(replies, 3) == 1.0
     assert distinct_n([["a", "b", "a", "b"]], 2) == 2 / 3
-    assert distinct_n(["abab"], 2) == 2 / 3  # a text is the sequence of its characters
+    # a text is the sequence of its characters
+    assert distinct_n(["abab"], 2) == 2 / 3
 
 
 def test_distinct_n_of_nothing() -> None:
     with pytest.raises(ValueError, match="n must be at least 1, got 0"):
         distinct_n([["a"]], 0)
     for sequences in ([], [[]], [["a", "b"], ["c"]]):
-        with pytest.raises(ValueError, match="no sequence has 3 tokens: there is nothing"):
+        with pytest.raises(
+            ValueError, match="no sequence has 3 tokens: there is nothing"
+        ):
             distinct_n(sequences, 3)

@@ -1,21 +1,29 @@
 """Public data: a local server stands for the web."""
 
+import gc
 import hashlib
 import http.server
+import io
 import os
 import re
+import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pooch
 import pytest
 
 from attend.data import public
 from attend.data.dialogue import Exchange, dialogue, read_chatterbot
-from attend.data.public import REGISTRY, PublicSet, fetch
+from attend.data.public import REGISTRY, RETRIES, PublicSet, fetch, listed
 
-# In the form of the corpus, its slips included: a plain text among the conversations, an exchange
-# said twice, a listing, words that YAML would read as numbers and truth values.
+# In the form of the corpus, its slips included: a plain text among the
+# conversations, an exchange said twice, a listing, words that YAML would read
+# as numbers and truth values.
 FILES = {
     "english/small.yml": """\
 categories:
@@ -41,19 +49,30 @@ conversations:
     print(2)
 """,
 }
+# Answers that tell of an error are left to the garbage collector by pooch.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket")
 TRUE_DATA = os.environ.get("ATTEND_DATA")
 
 
 class Web(http.server.ThreadingHTTPServer):
-    """A server of `contents`; a path in `cut` breaks off in the middle, `slow` never answers."""
+    """A server of `contents`.
+
+    A path in `cut` breaks off in the middle, one in `slow` never answers, one
+    in `wrong` gives something else. One in `once` does so the first time only.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.contents = {f"/{name}": text.encode() for name, text in FILES.items()}
+        self.contents = {
+            f"/{name}": text.encode() for name, text in FILES.items()
+        }
         self.cut: set[str] = set()
         self.slow: set[str] = set()
+        self.wrong: set[str] = set()
+        self.once: set[str] = set()
         self.closing = threading.Event()
         self.asked: list[str] = []
+        self.slept: list[float] = []
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -62,18 +81,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Web
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        if self.path in self.server.slow:
-            self.server.closing.wait(20)
+        server, path = self.server, self.path
+        server.asked.append(path)
+        good = path in server.once and server.asked.count(path) > 1
+        if path in server.slow and not good:
+            server.closing.wait(20)
             return
-        content = self.server.contents.get(self.path)
+        content = server.contents.get(path)
         if content is None:
             self.send_error(404)
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if self.path in self.server.cut else content)
+        if path in server.wrong and not good:
+            content = content[::-1]
+        if path in server.cut and not good:
+            content = content[: len(content) // 2]
+        self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -81,21 +106,31 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Web]:
-    """Serve a small corpus on this machine, and keep the cache in an empty folder."""
+    """Serve a small corpus from here, and keep the cache in an empty folder."""
     server = Web()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}
+    )
     thread.start()
-    files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()}
+    files = {
+        name: hashlib.sha256(text.encode()).hexdigest()
+        for name, text in FILES.items()
+    }
     small = PublicSet(f"http://127.0.0.1:{server.server_port}", "none", files)
     monkeypatch.setitem(REGISTRY, "chatterbot", small)
     monkeypatch.delenv("ATTEND_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    # between two tries
+    patient = SimpleNamespace(sleep=server.slept.append)
+    monkeypatch.setattr(pooch.core, "time", patient)
     yield server
     server.closing.set()
     server.shutdown()
     thread.join()
     server.server_close()
+    if server.slept:  # something failed
+        gc.collect()  # here, and not in another test
 
 
 def stored(folder: Path) -> dict[str, str]:
@@ -123,7 +158,9 @@ def test_the_cache_is_at_home_by_default(
     assert fetch("chatterbot") == tmp_path / ".cache" / "attend" / "chatterbot"
 
 
-def test_a_damaged_or_missing_file_in_the_cache_is_downloaded_again(web: Web) -> None:
+def test_a_damaged_or_missing_file_in_the_cache_is_downloaded_again(
+    web: Web,
+) -> None:
     folder = fetch("chatterbot")
     (folder / "english" / "small.yml").write_text("damaged")
     fetch("chatterbot")
@@ -135,10 +172,16 @@ def test_a_damaged_or_missing_file_in_the_cache_is_downloaded_again(web: Web) ->
 
 def test_a_wrong_checksum_is_refused(web: Web, tmp_path: Path) -> None:
     web.contents["/english/more.yml"] += b"changed"
-    with pytest.raises(ValueError, match="did not give the file expected") as error:
+    with pytest.raises(
+        ValueError, match="did not give the file expected"
+    ) as error:
         fetch("chatterbot")
-    assert hashlib.sha256(web.contents["/english/more.yml"]).hexdigest() in str(error.value)
-    assert "this one as chatterbot/english/more.yml in a folder" in str(error.value)
+    assert hashlib.sha256(web.contents["/english/more.yml"]).hexdigest() in str(
+        error.value
+    )
+    assert "this one as chatterbot/english/more.yml in a folder" in str(
+        error.value
+    )
     assert stored(tmp_path / "cache" / "attend") == {
         "chatterbot/english/small.yml": FILES["english/small.yml"]
     }
@@ -154,12 +197,17 @@ def test_a_wrong_checksum_is_refused(web: Web, tmp_path: Path) -> None:
     ],
 )
 def test_a_download_that_fails_leaves_nothing_half_done(
-    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str, named: str
+    web: Web,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    named: str,
 ) -> None:
     monkeypatch.setattr(public, "TIMEOUT", 0.2)
     files = REGISTRY["chatterbot"].files
     if trouble == "no server":
-        gone = PublicSet("http://127.0.0.1:9", "none", files)  # the port that discards
+        # the port that discards
+        gone = PublicSet("http://127.0.0.1:9", "none", files)
         monkeypatch.setitem(REGISTRY, "chatterbot", gone)
     elif trouble == "missing":
         web.contents.clear()
@@ -167,7 +215,10 @@ def test_a_download_that_fails_leaves_nothing_half_done(
         getattr(web, trouble).add("/english/small.yml")
     with pytest.raises(ConnectionError) as error:
         fetch("chatterbot")
-    assert re.search(r"could not download http\S+/english/small\.yml .*Try again", str(error.value))
+    assert re.search(
+        r"could not download http\S+/english/small\.yml .*Try again",
+        str(error.value),
+    )
     assert re.search(named.replace(" ", ".*"), str(error.value))
     assert stored(tmp_path) == {}
 
@@ -184,17 +235,138 @@ def test_a_download_that_broke_goes_on(web: Web) -> None:
 def test_a_full_disk_leaves_nothing(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(source: str, target: Path) -> None:
+    def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    class Full(io.FileIO):
+        write = full
+
+    for module, name, value in (
+        (pooch.core, "shutil", SimpleNamespace(move=full)),  # on renaming
+        (pooch.downloaders, "open", Full),  # on writing
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, value, raising=False)
+            with pytest.raises(OSError, match="No space left"):
+                fetch("chatterbot")
+        assert stored(tmp_path) == {}
+
+
+def test_a_download_that_is_stopped_leaves_nothing(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Any, url: str, path: str, *_: object) -> None:
+        Path(path).write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", stop)
+    with pytest.raises(KeyboardInterrupt):
         fetch("chatterbot")
     assert stored(tmp_path) == {}
 
 
+# --- Tries, and what is shown of them ---
+
+
+@pytest.mark.parametrize("trouble", ["cut", "wrong", "slow"])
+def test_a_download_that_fails_once_is_tried_again(
+    web: Web, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    monkeypatch.setattr(public, "TIMEOUT", 0.2)
+    getattr(web, trouble).add("/english/small.yml")
+    web.once.add("/english/small.yml")
+    assert stored(fetch("chatterbot")) == FILES
+    assert web.asked == [
+        "/english/small.yml",
+        "/english/small.yml",
+        "/english/more.yml",
+    ]
+    assert len(web.slept) == 1
+
+
+@pytest.mark.parametrize("trouble", ["cut", "wrong", "missing"])
+def test_a_download_that_fails_each_time_is_given_up(
+    web: Web, trouble: str
+) -> None:
+    if trouble == "missing":
+        web.contents.clear()
+    else:
+        getattr(web, trouble).add("/english/small.yml")
+    assert RETRIES == 2
+    with pytest.raises((ConnectionError, ValueError)):
+        fetch("chatterbot")
+    assert Counter(web.asked) == {"/english/small.yml": 3}
+    assert len(web.slept) == 2 and max(web.slept) <= 10
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_nothing_is_printed_where_there_is_no_terminal(
+    web: Web, capfd: pytest.CaptureFixture[str], works: bool
+) -> None:
+    web.cut.add("/english/small.yml")
+    if works:
+        web.once.add("/english/small.yml")
+        fetch("chatterbot")
+    else:
+        with pytest.raises(ConnectionError):
+            fetch("chatterbot")
+    assert capfd.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_shown_on_a_terminal(
+    web: Web,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", screen)
+        fetch("chatterbot")
+    assert "100%" in screen.getvalue()
+    assert capsys.readouterr() == ("", "")
+    screen = Terminal()
+    with monkeypatch.context() as patch:  # and nothing of what is there
+        patch.setattr(sys, "stderr", screen)
+        fetch("chatterbot")
+    assert screen.getvalue() == ""
+
+
+# --- What is promised of every set ---
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_set_is_pinned(name: str) -> None:
+    """Its address names a commit, and every file has a checksum."""
+    pinned = REGISTRY[name]
+    assert pinned.address.startswith("https://")
+    assert re.search(r"/[0-9a-f]{40}/", pinned.address)
+    assert pinned.licence
+    assert pinned.files == listed(name)
+    for file, checksum in pinned.files.items():
+        assert re.fullmatch("[0-9a-f]{64}", checksum)
+        assert re.fullmatch(r"[\w.-]+(/[\w.-]+)*", file) and ".." not in file
+    assert len(set(pinned.files.values())) == len(pinned.files)
+
+
+def test_the_corpus_has_all_its_files() -> None:
+    files = REGISTRY["chatterbot"].files
+    assert len(files) == 21
+    assert files["english/food.yml"] == (
+        "68eab2497721d03044d520b70c27d8a0d8ba8e505b3265fb3a1ff3e1a64c7124"
+    )
+
+
 def test_unknown_set() -> None:
-    with pytest.raises(ValueError, match="there is no public set 'chatter', only chatterbot"):
+    with pytest.raises(
+        ValueError, match="there is no public set 'chatter', only chatterbot"
+    ):
         fetch("chatter")
 
 
@@ -206,14 +378,23 @@ def test_a_local_folder_is_checked_and_used(
 ) -> None:
     monkeypatch.setenv("ATTEND_DATA", str(tmp_path / "own"))
     folder = tmp_path / "own" / "chatterbot"
-    with pytest.raises(FileNotFoundError, match=r"there is no \S+small\.yml: get the files from"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"there is no \S+small\.yml: get the files from",
+    ):
         fetch("chatterbot")
     (folder / "english").mkdir(parents=True)
     for name, text in FILES.items():
         (folder / name).write_text(text)
     assert fetch("chatterbot") == folder
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ATTEND_DATA", "~/own")
+    assert fetch("chatterbot") == folder
     (folder / "english" / "more.yml").write_text("damaged")
-    with pytest.raises(ValueError, match=r"\S+more\.yml is not the file expected: get the files"):
+    with pytest.raises(
+        ValueError,
+        match=r"\S+more\.yml is not the file expected: get the files",
+    ):
         fetch("chatterbot")
     assert web.asked == []
 
@@ -241,4 +422,6 @@ def test_chatterbot_has_distinct_exchanges_of_one_line(
     assert len(set(exchanges)) == len(exchanges) == (1078 if true else 4)
     assert not any("\n" in text for exchange in exchanges for text in exchange)
     splits = ["train", "test"] + ["valid"] * true
-    assert sum(len(dialogue(split, "chatterbot")) for split in splits) == len(exchanges)
+    assert sum(len(dialogue(split, "chatterbot")) for split in splits) == len(
+        exchanges
+    )

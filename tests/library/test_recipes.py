@@ -1,111 +1,74 @@
-"""Recipes: flags, data, training into a folder, and replies."""
+"""Recipes: their data, their models, and their measures.
 
-import json
+A measure is compared with one made by hand, of a model that says what it is
+told.
+"""
+
 import math
-import signal
-import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from attend import checkpoints, recipes
-from attend.checkpoints import CheckpointError
-from attend.data import make_batch
-from attend.decoding import greedy
-from attend.metrics import perplexity
-from attend.recipes import (
-    ChatbotConfig,
-    DatesConfig,
-    FlagError,
-    Run,
-    SearchConfig,
-    Training,
-    build,
-    caught_signals,
-    decode,
-    load_run,
+from attend.data import Vocabulary
+from attend.data.dates import dates
+from attend.data.dialogue import dialogue, tokenize
+from attend.data.splits import SPLITS, Split
+from attend.decoding import NBest
+from attend.recipes import RECIPES
+from attend.recipes.chatbot import ChatbotConfig
+from attend.recipes.dates import DatesConfig
+from attend.recipes.lstm import LSTMConfig, build
+from attend.recipes.text import (
+    Data,
+    TextConfig,
+    TextTask,
     prepare,
-    respond,
-    train,
+    stored_vocabulary,
 )
+from attend.rnn import ATTENTIONS, Seq2Seq, Seq2SeqConfig
+from attend.search import BEAM, GREEDY, SearchConfig, search_targets
+from tests.library.scripted import Scripted, nats
+
+SCORES = ("dot", "scaled_dot", "bilinear", "additive", "concat")
+Tiny = Callable[..., ChatbotConfig]
 
 
-def tiny(out: Path, talk: Path, **options: Any) -> ChatbotConfig:
-    """Return flags for a training of a few steps."""
-    sizes = {"epochs": 2, "batch_size": 8, "hidden_size": 7, "embed_size": 5, "lr": 0.05}
-    sizes |= {"dropout": 0.3, "attention": "luong", "score": "dot"}
-    return ChatbotConfig(out=out, data=str(talk), **{**sizes, **options})
+def test_a_recipe_is_found_by_its_name() -> None:
+    assert {name: recipe.name for name, recipe in RECIPES.items()} == {
+        "chatbot": "chatbot",
+        "dates": "dates",
+    }
+    assert {name: recipe.use for name, recipe in RECIPES.items()} == {
+        "chatbot": "chat",
+        "dates": "translate",
+    }
+    for recipe in RECIPES.values():
+        assert recipe().out == Path("runs", recipe.name)
+        assert len(set(recipe.labels)) == 2
 
 
-@pytest.fixture(scope="session")
-def trained(talk: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a model that has learned a little."""
-    config = tiny(tmp_path_factory.mktemp("run"), talk, epochs=5)
-    train(config)
-    return load_run(config.out)
+# --- The data of the chatbot ---
 
 
-# --- Flags ---
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_chatbot_reads_the_words_of_each_split(
+    tiny: Tiny, talk: Path, tmp_path: Path, split: Split
+) -> None:
+    exchanges = dialogue(split, str(talk))
+    assert len(exchanges) == {"train": 30, "valid": 5, "test": 5}[split]
+    assert tiny(tmp_path).read(split) == [
+        (tokenize(prompt), tokenize(reply)) for prompt, reply in exchanges
+    ]
 
 
-@pytest.mark.parametrize(
-    ("flag", "value", "message"),
-    [
-        ("epochs", 0, "epochs must be at least 1, got 0"),
-        ("batch_size", 0, "batch_size must be at least 1, got 0"),
-        ("num_layers", 0, "num_layers must be at least 1, got 0"),
-        ("lr", 0.0, "lr must be a positive number, got 0.0"),
-        ("lr", math.nan, "lr must be a positive number, got nan"),
-        ("max_norm", math.inf, "max_norm must be a positive number, got inf"),
-        ("dropout", 1.0, "dropout must be at least 0 and below 1, got 1.0"),
-        ("seed", -1, "seed must be zero or more, got -1"),
-        ("min_count", 0, "min_count must be at least 1, got 0"),
-    ],
-)
-def test_a_flag_that_cannot_be_meant(flag: str, value: float, message: str) -> None:
-    with pytest.raises(FlagError) as error:
-        ChatbotConfig(**{flag: value})
-    assert str(error.value) == message
-    assert error.value.flag == flag
-
-
-def test_too_few_dates() -> None:
-    with pytest.raises(FlagError, match="num must be at least 100, got 10"):
-        DatesConfig(num=10)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ({"beam_size": 0}, "beam_size must be at least 1, got 0"),
-        ({"num_best": 6}, "num_best must be at most the beam size 5"),
-        ({"max_length": 0}, "max_length must be at least 1, got 0"),
-        ({"length_penalty": -1.0}, "length_penalty must be zero or a positive number, got -1.0"),
-        ({"temperature": 0.5}, "temperature is for --method sample"),
-        ({"top_k": 3}, "top_k is for --method sample"),
-        ({"seed": 3}, "seed is for --method sample"),
-        ({"method": "greedy", "beam_size": 3}, "beam_size is for --method beam"),
-        ({"method": "greedy", "num_best": 3}, "num_best is for --method beam and sample"),
-        ({"method": "sample", "length_penalty": 1.0}, "length_penalty is for --method beam"),
-        ({"method": "sample", "top_k": 0}, "top_k must be at least 1, got 0"),
-        ({"method": "sample", "top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
-        ({"method": "sample", "temperature": 0.0}, "temperature must be a positive number"),
-    ],
-)
-def test_a_search_that_cannot_be_meant(flags: dict[str, Any], message: str) -> None:
-    with pytest.raises(FlagError, match=message):
-        SearchConfig(**flags)
-
-
-# --- Data and model ---
-
-
-def test_a_chatbot_shares_one_vocabulary_and_one_embedding(talk: Path, tmp_path: Path) -> None:
-    config = tiny(tmp_path, talk)
+def test_a_chatbot_shares_one_vocabulary_and_one_embedding(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    config = tiny(tmp_path)
     data = prepare(config)
     assert data.src_vocab is data.tgt_vocab
     model = build(config, data.src_vocab, data.tgt_vocab)
@@ -113,354 +76,497 @@ def test_a_chatbot_shares_one_vocabulary_and_one_embedding(talk: Path, tmp_path:
     assert [len(pairs) for pairs in data[2:]] == [30, 5, 5]
 
 
-def test_rare_words_are_unknown_and_so_trained(talk: Path, tmp_path: Path) -> None:
-    data = prepare(tiny(tmp_path, talk, min_count=2))
+@pytest.mark.parametrize("least", [1, 2, 3, 7])
+def test_words_that_come_often_enough_in_training_are_known(
+    tiny: Tiny, tmp_path: Path, least: int
+) -> None:
+    config = tiny(tmp_path, min_count=least)
+    spoken = [
+        word
+        for prompt, reply in config.read("train")
+        for word in [*prompt, *reply]
+    ]
+    data = prepare(config)
+    assert set(data.src_vocab.tokens[4:]) == {
+        word for word in spoken if spoken.count(word) >= least
+    }
+
+
+def test_rare_words_are_unknown_and_so_trained(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    data = prepare(tiny(tmp_path, min_count=2))
     prompts = [data.src_vocab.decode(source) for source, _ in data.train]
     assert any("<unk>" in prompt for prompt in prompts)
-    known = prepare(tiny(tmp_path, talk, min_count=1))
-    assert not any(known.src_vocab.unk_id in source for source, _ in known.train)
+    known = prepare(tiny(tmp_path, min_count=1))
+    assert not any(
+        known.src_vocab.unk_id in source for source, _ in known.train
+    )
     assert len(known.src_vocab) > len(data.src_vocab)
 
 
-def test_data_without_a_word_that_comes_often(talk: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no word of .* comes 1000 times: give more exchanges"):
-        prepare(tiny(tmp_path, talk, min_count=1000))
+def test_data_without_a_word_that_comes_often(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ValueError, match="no word of .* comes 1000 times: give more exchanges"
+    ):
+        prepare(tiny(tmp_path, min_count=1000))
+
+
+def test_a_chatbot_writes_as_people_do() -> None:
+    config = ChatbotConfig()
+    assert config.tokenize("I don't, Robin!") == [
+        "i",
+        "don't",
+        ",",
+        "robin",
+    ] + ["!"]
+    assert config.detokenize(["i", "don't", ",", "robin", "!"]) == (
+        "I don't, Robin!"
+    )
+
+
+# --- The data of the translator ---
+
+
+def written(config: DatesConfig, split: Split) -> list[tuple[str, str]]:
+    """The dates of a split, put together again."""
+    pairs = config.read(split)
+    return [("".join(source), "".join(target)) for source, target in pairs]
 
 
 def test_dates_of_a_day_are_in_one_split() -> None:
     config = DatesConfig(num=500)
-    days = [{"".join(target) for _, target in config.read(split)} for split in recipes.SPLITS]
+    days = [{iso for _, iso in written(config, split)} for split in SPLITS]
     assert not (days[0] & days[1] or days[0] & days[2] or days[1] & days[2])
     assert len(config.read("train")) + len(config.read("valid")) == 500
     assert 20 < len(config.read("valid")) < 100
 
 
-def test_the_first_weights_and_the_order_come_from_the_seed(talk: Path, tmp_path: Path) -> None:
-    config = tiny(tmp_path, talk)
+def test_dates_are_those_of_the_task() -> None:
+    tested = [(pair.source, pair.target) for pair in dates(1000, "test")]
+    for seed in (0, 3):
+        config = DatesConfig(num=200, seed=seed)
+        drawn = [(pair.source, pair.target) for pair in dates(200, seed=seed)]
+        train, valid = written(config, "train"), written(config, "valid")
+        assert train == [pair for pair in drawn if pair not in valid]
+        assert valid == [pair for pair in drawn if pair not in train]
+        assert written(config, "test") == tested, "the same for every seed"
+
+
+def test_dates_have_a_vocabulary_for_each_side() -> None:
+    config = DatesConfig(num=100)
+    pairs = config.read("train")
+    src, tgt = config.vocabularies(pairs)
+    assert src.unk_id == 3 and tgt.unk_id is None
+    assert set(src.tokens[4:]) == {c for source, _ in pairs for c in source}
+    assert tgt.tokens[3:] == sorted("0123456789-")
+    assert config.tokenize("May 1") == ["M", "a", "y", " ", "1"]
+    assert config.detokenize(["1", "-", "2"]) == "1-2"
+
+
+# --- From texts to ids ---
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_data_is_numbered_split_by_split(recipe: type, talk: Path) -> None:
+    options: dict[str, Any] = {"data": str(talk), "min_count": 1}
+    config = recipe(**(options if recipe is ChatbotConfig else {"num": 100}))
     data = prepare(config)
-    first, again = Training(config, data), Training(config, data)
-    other = Training(replace(config, seed=1), data)
-    assert torch.equal(first.model.output.weight, again.model.output.weight)
-    assert not torch.equal(first.model.output.weight, other.model.output.weight)
-    assert torch.equal(first.batches_left()[0].src, again.batches_left()[0].src)
-    orders = [[batch.src.tolist() for batch in t.batches_left()] for t in (first, other)]
-    assert orders[0] != orders[1]
+    for split in SPLITS:
+        pairs = getattr(data, split)
+        read = config.read(split)
+        assert len(pairs) == len(read) > 0
+        for (source, target), (words, said) in zip(pairs, read, strict=True):
+            assert source == data.src_vocab.encode(words)
+            assert target == data.tgt_vocab.encode(said)
 
 
-def test_every_epoch_has_another_order_and_every_pair(talk: Path, tmp_path: Path) -> None:
-    config = tiny(tmp_path, talk, min_count=1)
-    data = prepare(config)
-    training = Training(config, data)
-    orders = []
-    for _ in range(2):
-        batches = training.batches_left()
-        assert len(batches) == training.steps
-        orders.append([row[row != 0].tolist() for batch in batches for row in batch.src])
-        training.history.append(recipes.Epoch(0.0, 0.0))
-    assert orders[0] != orders[1]
-    assert (
-        sorted(orders[0]) == sorted(orders[1]) == sorted(list(source) for source, _ in data.train)
-    )
-
-
-# --- Training ---
-
-
-def test_training_learns_and_reports(talk: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    report = train(tiny(tmp_path, talk, epochs=4), say=said.append)
-    assert len(report.history) == 4
-    assert report.history[-1].train_loss < report.history[0].train_loss
-    best = min(report.history, key=lambda epoch: epoch.valid_loss)
-    assert report.history[report.best_epoch - 1] == best
-    assert set(report.test) == {"perplexity", "distinct_1", "distinct_2"}
-    stored = json.loads((tmp_path / "report.json").read_text())
-    assert stored["test"] == report.test
-    assert stored["best_epoch"] == report.best_epoch
-    assert stored["history"][0]["valid_loss"] == report.history[0].valid_loss
-    assert stored["config"]["hidden_size"] == 7
-    assert said[0].endswith("on 30 pairs (5 to validate, 5 to test), on the CPU")
-    assert [line[:9] for line in said[1:]] == [f"epoch  {i}/" for i in (1, 2, 3, 4)]
-
-
-def test_the_best_model_is_kept_and_not_the_last(talk: Path, tmp_path: Path) -> None:
-    """A model that forgets in its second epoch."""
-    config = tiny(tmp_path, talk)
-    data = prepare(config)
-    training = Training(config, data)
-    training.begin()
-    losses = []
-    for scale in (1.0, 30.0):
-        with torch.no_grad():
-            training.model.output.bias.add_(scale * torch.rand(len(data.tgt_vocab)))
-        training.model.eval()
-        training.finish_epoch()
-        losses.append(training.history[-1].valid_loss)
-    assert losses[1] > losses[0] and training.best_epoch == 1
-    run = load_run(tmp_path)
-    assert math.log(perplexity(run.model, [make_batch(data.valid)])) == pytest.approx(losses[0])
-
-
-def test_dates_are_learned(tmp_path: Path) -> None:
-    config = DatesConfig(out=tmp_path, num=300, epochs=1, batch_size=8, hidden_size=16)
-    report = train(config)
-    assert set(report.test) == {"exact_match", "token_accuracy"}
-    assert report.test["token_accuracy"] > 0.1
-    reply = respond(load_run(tmp_path), ["March 5, 2024"], SearchConfig(max_length=11))[0][0]
-    assert set(reply.text) <= set("0123456789-")
-
-
-def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_there(
-    talk: Path, tmp_path: Path
-) -> None:
-    config = tiny(tmp_path, talk, lr=1e30)
-    with pytest.raises(ValueError, match="became .* in epoch 1: train again with a lower lr"):
-        train(config)
-    saved = checkpoints.load(tmp_path / "last.pt")
-    assert all(tensor.isfinite().all() for tensor in saved["model"].values())
-
-
-def test_a_folder_with_a_run_is_left_alone(trained: Run, talk: Path) -> None:
-    before = {path: path.read_bytes() for path in trained.config.out.iterdir()}
-    with pytest.raises(CheckpointError, match=r"holds a run already: go on with it \(--resume\)"):
-        train(tiny(trained.config.out, talk))
-    assert {path: path.read_bytes() for path in trained.config.out.iterdir()} == before
-
-
-def test_resuming_what_is_not_there(talk: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="there is no run to resume in .*nothing"):
-        train(tiny(tmp_path / "nothing", talk), resume=True)
-
-
-def test_resuming_with_other_flags(trained: Run, talk: Path) -> None:
-    config = replace(trained.config, lr=0.5, dropout=0.25)
-    with pytest.raises(
-        CheckpointError, match=r"lr was 0\.05 and is now 0\.5, dropout was 0\.3 and is now 0\.25"
-    ):
-        train(config, resume=True)
-    with pytest.raises(CheckpointError, match="holds a run of chatbot, not of dates"):
-        train(DatesConfig(out=trained.config.out, num=100), resume=True)
-
-
-def test_resuming_with_other_data(talk: Path, tmp_path: Path) -> None:
-    changed = tmp_path / "talk.tsv"
-    changed.write_text(talk.read_text())
-    config = tiny(tmp_path / "run", changed)
-    Training(config, prepare(config)).begin()
-    changed.write_text(talk.read_text().replace("it is 1 ,", "it is 2 ,"))
-    with pytest.raises(CheckpointError, match="the data is not what the run in .* began with"):
-        train(config, resume=True)
-
-
-def test_resuming_in_a_folder_that_moved(talk: Path, tmp_path: Path) -> None:
-    config = tiny(tmp_path / "old", talk)
-    Training(config, prepare(config)).begin()
-    (tmp_path / "old").rename(tmp_path / "new")
-    train(replace(config, out=tmp_path / "new"), resume=True)
-    assert load_run(tmp_path / "new").config.out == tmp_path / "new"
-
-
-def test_resuming_what_is_done(trained: Run) -> None:
-    said: list[str] = []
-    before = checkpoints.load(trained.config.out / "last.pt")
-    report = train(trained.config, resume=True, say=said.append)
-    assert said == ["all 5 epochs are done: there is nothing left to train"]
-    assert len(report.history) == 5
-    after = checkpoints.load(trained.config.out / "last.pt")
-    assert torch.equal(before["model"]["output.bias"], after["model"]["output.bias"])
-
-
-def test_a_disk_that_fills_up(talk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first epoch is saved, the second cannot be; with room again, the run goes on."""
-    expected = train(tiny(tmp_path / "room", talk))
-    original, room = checkpoints.write, [True]
-
-    def write(path: Path, content: bytes) -> None:
-        if path.name == "last.pt" and not room:
-            raise CheckpointError(f"{path} cannot be written: the disk is full")
-        original(path, content)
-        if path.name == "best.pt":
-            room.clear()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "write", write)
-        with pytest.raises(CheckpointError, match="the disk is full"):
-            train(tiny(tmp_path / "full", talk))
-    assert train(tiny(tmp_path / "full", talk), resume=True) == expected
-
-
-# --- Using a model ---
-
-
-def test_a_loaded_run_is_the_model_that_was_trained(trained: Run, talk: Path) -> None:
-    assert not trained.model.training
-    assert trained.src_vocab is trained.tgt_vocab
-    assert trained.model.src_embedding is trained.model.tgt_embedding
-    again = load_run(trained.config.out)
-    assert again.config == trained.config
-    assert again.src_vocab.tokens == trained.src_vocab.tokens == prepare(trained.config)[0].tokens
-
-
-def test_loading_what_is_not_there(talk: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="there is no run in .*: train one, or name another"):
-        load_run(tmp_path)
-    Training(tiny(tmp_path, talk), prepare(tiny(tmp_path, talk))).begin()
-    with pytest.raises(CheckpointError, match="has not finished its first epoch: resume it"):
-        load_run(tmp_path)
+def invented(train: int = 7) -> Data:
+    """Data of small numbers, with two vocabularies of ten words."""
+    vocab, other = Vocabulary("abcdefg"), Vocabulary("abcdefg")
+    pairs = [
+        ([3 + i % 7, 3 + i // 7 % 7, 3 + i // 49 % 7], [3 + i % 5])
+        for i in range(train)
+    ]
+    valid = [([3], [4, 5, 6]), ([4, 4], [7]), ([9, 8], [])]
+    test = [([5], [3, 3]), ([6, 6], [9]), ([7], [4, 5, 6, 7])]
+    return Data(vocab, other, pairs, valid, test)
 
 
 @pytest.mark.parametrize(
-    "change", [lambda c: c.update(recipe="poems"), lambda c: c["config"].update(depth=3)]
+    "change",
+    [
+        {"src_vocab": Vocabulary("abcdefh")},
+        {"tgt_vocab": Vocabulary("abcdefh")},
+        {"train": [([3], [4])]},
+        {"valid": [([3], [4])]},
+        {"test": [([3], [4])]},
+    ],
+    ids=lambda change: next(iter(change)),
 )
-def test_a_run_of_another_version(
-    trained: Run, tmp_path: Path, change: Callable[[dict[str, Any]], None]
-) -> None:
-    contents = checkpoints.load(trained.config.out / "best.pt")
-    change(contents)
-    checkpoints.save(tmp_path / "best.pt", contents)
-    with pytest.raises(CheckpointError, match="was made by another version of this library"):
-        load_run(tmp_path)
+def test_other_data_has_another_fingerprint(change: dict[str, Any]) -> None:
+    data = invented()
+    assert data.fingerprint() == invented().fingerprint()
+    assert data._replace(**change).fingerprint() != data.fingerprint()
 
 
-TEXTS = ["What is 8 and 1?", "and 3 ?", "What is it, a zebra or 5 ?"]
-GREEDY = SearchConfig(method="greedy", max_length=9)
-
-
-def test_greedy_replies_are_those_of_greedy_search(trained: Run) -> None:
-    replies = respond(trained, TEXTS, GREEDY)
-    for text, [reply] in zip(TEXTS, replies, strict=True):
-        source = trained.src_vocab.encode(trained.config.tokenize(text))
-        state = trained.model.encode(torch.tensor([source]), torch.tensor([len(source)]))
-        found = greedy(trained.model.step, state, 1, 2, 0, 9)
-        if trained.src_vocab.unk_id not in found.tokens:
-            assert reply.tokens == trained.tgt_vocab.decode(found.tokens[0].tolist())
-            assert reply.log_prob == pytest.approx(found.log_probs.item(), rel=1e-4)
-            assert reply.score == reply.log_prob
-
-
-@pytest.mark.parametrize("search", [GREEDY, SearchConfig(max_length=9)])
-def test_a_reply_does_not_depend_on_its_batch(trained: Run, search: SearchConfig) -> None:
-    together = respond(trained, TEXTS, search)
-    for text, [reply] in zip(TEXTS, together, strict=True):
-        [[alone]] = respond(trained, [text], search)
-        assert alone.tokens == reply.tokens
-        assert alone.log_prob == pytest.approx(reply.log_prob, rel=1e-4)
-
-
-def test_a_reply_is_written_as_a_sentence(trained: Run) -> None:
-    for [reply] in respond(trained, TEXTS):
-        assert reply.text == trained.config.detokenize(reply.tokens)
-        assert "<" not in reply.text
-
-
-def test_weights_are_those_of_the_words(trained: Run) -> None:
-    for text, replies in zip(TEXTS, respond(trained, TEXTS, SearchConfig(num_best=3)), strict=True):
-        for reply in replies:
-            assert reply.weights is not None
-            assert reply.weights.shape == (
-                len(reply.tokens),
-                len(trained.config.tokenize(text)),
-            )
-            torch.testing.assert_close(
-                reply.weights.sum(dim=1), torch.ones(len(reply.tokens)), atol=1e-5, rtol=0
-            )
-
-
-def test_the_best_come_first(trained: Run) -> None:
-    for replies in respond(trained, TEXTS, SearchConfig(num_best=4, length_penalty=0.7)):
-        scores = [reply.score for reply in replies]
-        assert scores == sorted(scores, reverse=True)
-        assert len({tuple(reply.tokens) for reply in replies}) == len(replies)
-        assert all(reply.score >= reply.log_prob for reply in replies)
-
-
-def test_the_unknown_word_is_never_said(trained: Run) -> None:
-    """Not even by a model that wants to say nothing else."""
-    unk = trained.tgt_vocab.unk_id
-    wishful = load_run(trained.config.out)
-    with torch.no_grad():
-        for i in (0, 1, unk):
-            wishful.model.output.bias[i] = 20.0
-    sampled = SearchConfig(method="sample", num_best=7, temperature=3.0, max_length=11)
-    for search in (GREEDY, SearchConfig(max_length=9, num_best=5), sampled):
-        found = decode(wishful, [[4, 5], [6]], search)
-        for row in found.tokens.flatten(0, 1).tolist():
-            written = row[: row.index(2)] if 2 in row else row
-            assert not {0, 1, unk} & set(written)
-    [[reply]] = respond(wishful, ["and ?"], GREEDY)
-    assert "<" not in reply.text
-
-
-def test_samples_come_from_the_seed(trained: Run) -> None:
-    def drawn(seed: int) -> list[list[str]]:
-        search = SearchConfig(method="sample", num_best=3, seed=seed)
-        return [[reply.text for reply in replies] for replies in respond(trained, TEXTS, search)]
-
-    assert drawn(3) == drawn(3)
-    assert drawn(3) != drawn(4)
-    assert any(len(set(texts)) > 1 for texts in drawn(3)), "the draws of one text differ"
-    certain = SearchConfig(method="sample", top_k=1, max_length=9)
-    assert [r[0].tokens for r in respond(trained, TEXTS, certain)] == [
-        r[0].tokens for r in respond(trained, TEXTS, GREEDY)
+@pytest.mark.parametrize("num", [1, 2, 63, 64, 65, 128, 129, 300])
+def test_others_are_taken_evenly_from_the_training_data(num: int) -> None:
+    data = invented(train=num)
+    others = data.others()
+    assert num / 2 - 1 <= len(others) or len(others) > 32
+    assert 1 <= len(others) <= 64
+    every = math.ceil(num / 64)
+    assert others == [data.train[i][0] for i in range(0, num, every)]
+    assert data.others(num=2) == [
+        data.train[i][0] for i in range(0, num, max(math.ceil(num / 2), 1))
     ]
 
 
-def test_nothing_to_reply_to(trained: Run) -> None:
-    with pytest.raises(ValueError, match="there is nothing to reply to in '  ': say something"):
-        respond(trained, ["Hello!", "  "])
+# --- The model ---
 
 
-def test_unknown_words_are_named_once(trained: Run) -> None:
-    assert trained.unknown("What is a zebra, zebra or gnu?") == ["a", "zebra", "or", "gnu"]
-    assert trained.unknown("What is it?") == []
+FLAGS: list[dict[str, Any]] = [
+    {"hidden_size": 11},
+    {"embed_size": 9},
+    {"num_layers": 3},
+    {"dropout": 0.0},
+    {"dropout": 0.45},
+    *({"attention": name} for name in ATTENTIONS),
+    *({"score": name} for name in SCORES),
+]
 
 
-@pytest.mark.parametrize("attention", ["none", "bahdanau"])
-def test_other_models(talk: Path, tmp_path: Path, attention: str) -> None:
-    options = {"attention": attention, "score": "additive", "num_layers": 2, "epochs": 1}
-    train(tiny(tmp_path, talk, **options))
-    run = load_run(tmp_path)
-    assert run.model.config.attention == attention and run.model.config.num_layers == 2
-    [[reply]] = respond(run, ["What is it?"])
-    assert (reply.weights is None) == (attention == "none")
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("flags", FLAGS, ids=str)
+def test_every_flag_of_the_model_is_in_the_model(
+    recipe: type[LSTMConfig], flags: dict[str, Any]
+) -> None:
+    sizes: dict[str, Any] = {"hidden_size": 6, "embed_size": 5}
+    config = recipe(**{**sizes, **flags})
+    data = invented()
+    model = config.model(data.src_vocab, data.tgt_vocab)
+    assert model.config == Seq2SeqConfig(
+        src_vocab_size=len(data.src_vocab),
+        tgt_vocab_size=len(data.tgt_vocab),
+        d_embed=config.embed_size,
+        d_hidden=config.hidden_size,
+        num_layers=config.num_layers,
+        dropout=config.dropout,
+        attention=config.attention,
+        score=config.score,
+        half_width=None,
+        share_embedding=False,
+    )
+    dropped = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+    assert dropped and set(dropped) == {config.dropout}
+    assert config.attends == (config.attention != "none")
 
 
-def test_the_embedded_dialogue_trains(tmp_path: Path) -> None:
-    config = ChatbotConfig(out=tmp_path, hidden_size=3, embed_size=2)
-    data = prepare(config)
-    training = Training(config, data)
-    loss, norm = training.learn(training.batches_left()[0])
-    assert loss == pytest.approx(math.log(len(data.tgt_vocab)), abs=0.5)
-    assert norm > 0
+def test_one_vocabulary_object_means_one_embedding() -> None:
+    config, data = DatesConfig(), invented()
+    assert data.src_vocab.tokens == data.tgt_vocab.tokens
+    distinct = build(config, data.src_vocab, data.tgt_vocab)
+    assert distinct.src_embedding is not distinct.tgt_embedding
+    shared = build(config, data.src_vocab, data.src_vocab)
+    assert shared.src_embedding is shared.tgt_embedding
 
 
-# --- Signals ---
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_same_model_is_made_of_its_stored_config(shared: bool) -> None:
+    config, data = DatesConfig(num_layers=2, hidden_size=5), invented()
+    other = data.src_vocab if shared else data.tgt_vocab
+    model = config.model(data.src_vocab, other)
+    same = DatesConfig().same_model(asdict(model.config))
+    assert isinstance(same, Seq2Seq)
+    assert same.config == model.config
+    assert {k: v.shape for k, v in same.state_dict().items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_noted_and_the_second_acts(number: signal.Signals) -> None:
-    before = signal.signal(number, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), caught_signals() as caught:
-            signal.raise_signal(number)
-            assert caught == [number]
-            signal.raise_signal(number)
-        assert signal.getsignal(number) is signal.default_int_handler
-        with caught_signals():
-            pass
-        assert signal.getsignal(number) is signal.default_int_handler
-    finally:
-        signal.signal(number, before)
+@pytest.mark.parametrize("unknown", [True, False])
+def test_a_stored_vocabulary_is_the_same_one(unknown: bool) -> None:
+    vocab = Vocabulary(["b", "a", "ä", "<"], unknown)
+    same = stored_vocabulary(vocab.tokens)
+    assert same.tokens == vocab.tokens
+    assert (same.ids, same.unk_id) == (vocab.ids, vocab.unk_id)
 
 
-def test_outside_the_main_thread_no_signal_is_touched() -> None:
-    found = []
+# --- What the trainer asks of a task ---
 
-    def work() -> None:
-        with caught_signals() as caught:
-            found.append((caught, signal.getsignal(signal.SIGINT)))
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert found == [([], signal.getsignal(signal.SIGINT))]
+def task_of(data: Data, **flags: Any) -> TextTask:
+    """A task with invented data."""
+    sizes: dict[str, Any] = {"hidden_size": 6, "embed_size": 5}
+    return TextTask(DatesConfig(**{**sizes, **flags}), data)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 32])
+def test_a_task_has_every_pair_once_in_batches_of_the_size_asked_for(
+    size: int,
+) -> None:
+    data = invented(train=20)
+    task = task_of(data, batch_size=size)
+    batches = task.batches(torch.Generator().manual_seed(0))
+    assert task.steps == len(batches) == math.ceil(20 / size)
+    assert max(len(batch.src) for batch in batches) == min(size, 20)
+    seen = [row.tolist() for batch in batches for row in batch.src]
+    assert sorted(seen) == sorted(list(source) for source, _ in data.train)
+
+
+def test_the_order_hangs_on_the_generator_alone() -> None:
+    task = task_of(invented(train=20), batch_size=3)
+
+    def order(seed: int) -> list[list[int]]:
+        batches = task.batches(torch.Generator().manual_seed(seed))
+        return [row.tolist() for batch in batches for row in batch.src]
+
+    first = order(5)
+    torch.manual_seed(1)  # which makes no difference
+    assert order(5) == first != order(6)
+
+
+def by_hand(model: Scripted, pairs: list[Any]) -> float:
+    """The perplexity of a scripted model."""
+    total, count = 0.0, 0
+    for source, target in pairs:
+        sure = model.sure.get(tuple(source))
+        given = (model.answers[tuple(source)], target, model.vocab_size)
+        lost, tokens = nats(*given, *[sure] * (sure is not None))
+        total, count = total + lost, count + tokens
+    return math.exp(total / count)
+
+
+def scripted(data: Data) -> Scripted:
+    """A model that is right about some, and as sure as it is of no other."""
+    everything = [*data.train, *data.valid, *data.test]
+    answers = {tuple(source): target for source, target in everything}
+    answers[tuple(data.valid[0][0])] = [9]
+    answers[tuple(data.test[1][0])] = [8]
+    sure = {
+        tuple(source): 0.4 + 0.5 * place / len(everything)
+        for place, (source, _) in enumerate(everything)
+    }
+    return Scripted(answers, len(data.tgt_vocab), sure)
+
+
+def test_a_task_is_validated_on_the_validation_split() -> None:
+    task = task_of(invented())
+    task.model = model = scripted(task.data)
+    expected = by_hand(model, task.data.valid)
+    before = torch.get_rng_state()
+    measured = task.validate()
+    assert measured == pytest.approx(
+        {"loss": math.log(expected), "perplexity": expected}, rel=1e-5
+    )
+    assert sorted(model.read) == sorted(
+        tuple(source) for source, _ in task.data.valid
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_loss_of_a_batch_is_that_of_teacher_forcing() -> None:
+    task = task_of(invented())
+    task.model = model = scripted(task.data)
+    [batch] = task.batches(torch.Generator().manual_seed(0))
+    expected = math.log(by_hand(model, task.data.train))
+    assert task.loss(batch).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_perplexity_is_a_mean_over_tokens_of_any_number_of_pairs() -> None:
+    """Not over batches, of which there are several here."""
+    task = task_of(invented(train=343))
+    task.model = model = scripted(task.data)
+    expected = by_hand(model, task.data.train)
+    assert task.perplexity(task.data.train) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_task_searches_with_sources_of_the_training_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Any] = []
+
+    def spied(*arguments: Any) -> NBest:
+        given.extend(arguments)
+        return search_targets(*arguments)
+
+    monkeypatch.setattr("attend.recipes.text.search_targets", spied)
+    task = task_of(invented(train=100))
+    task.model.eval()
+    search = SearchConfig(method="mmi", candidates=5, max_length=3)
+    found = task.search([[3, 4], [5]], search)
+    assert found.lengths.shape == (2, 1)
+    model, vocab, sources, asked, others, device = given
+    assert (model, vocab) == (task.model, task.data.tgt_vocab)
+    assert (sources, asked) == ([[3, 4], [5]], search)
+    assert others == task.data.others() != []
+    assert device == task.device
+
+
+def test_what_a_task_stores_is_what_it_takes_to_make_the_model() -> None:
+    data = invented()
+    task = task_of(data)
+    assert task.contents() == {
+        "model_config": asdict(task.model.config),
+        "src_tokens": data.src_vocab.tokens,
+        "tgt_tokens": data.tgt_vocab.tokens,
+        "others": data.others(),
+    }
+    assert task.fingerprint() == data.fingerprint()
+    assert task.summary() == "on 7 pairs (3 to validate, 3 to test)"
+
+
+def test_a_recipe_makes_its_task_of_its_data(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    config = tiny(tmp_path)
+    task = config.task()
+    assert isinstance(task, TextTask) and task.config is config
+    assert task.data.fingerprint() == prepare(config).fingerprint()
+
+
+# --- Measures ---
+
+
+def dates_by_hand(replies: list[str]) -> TextTask:
+    """A task whose model translates the test dates as it is told."""
+    src, tgt = Vocabulary("0123456789/"), Vocabulary("0123456789-")
+    texts = [f"{i}/{i}" for i in range(len(replies))]
+    test = [
+        (src.encode(text), tgt.encode(f"2024-01-0{i}"))
+        for i, text in enumerate(texts)
+    ]
+    valid = [(src.encode("99"), tgt.encode("2024-12-31"))]
+    data = Data(src, tgt, valid, valid, test)
+    task = TextTask(DatesConfig(hidden_size=3, embed_size=2), data)
+    answers = {tuple(src.encode("99")): tgt.encode("2024-12-31")}
+    for (source, _), reply in zip(test, replies, strict=True):
+        answers[tuple(source)] = tgt.encode(reply)
+    task.model = Scripted(answers, len(tgt))
+    return task
+
+
+def test_dates_are_measured_by_what_is_written_for_the_test_split() -> None:
+    task = dates_by_hand(
+        [
+            "2024-01-00",  # right
+            "2024-01-01",  # right
+            "2024-01-12",  # one character is wrong
+            "2024-01-033",  # too long: EOS is wrong, the rest is right
+            "2024-01",  # too short
+            "",
+        ]
+    )
+    measured = task.measure()
+    assert measured.keys() == {"exact_match", "token_accuracy"}
+    assert measured["exact_match"] == pytest.approx(2 / 6)
+    right = 11 + 11 + 10 + 10 + 7 + 0  # of 11 with EOS, place by place
+    assert measured["token_accuracy"] == pytest.approx(right / 66)
+
+
+def test_dates_are_translated_greedily_and_hear_no_target(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    task = dates_by_hand(["2024-01-00"])
+    search = task.search
+    monkeypatch.setattr(
+        task,
+        "search",
+        lambda sources, how: asked.append(how) or search(sources, how),
+    )
+    monkeypatch.setattr(task.model, "forward", None)
+    task.measure()
+    assert asked == [GREEDY]
+
+
+def chat_by_hand(
+    replies: dict[str, str], test: list[tuple[str, str]]
+) -> TextTask:
+    """A task whose model replies as it is told."""
+    vocab = Vocabulary("abcdefghijklmnopqrstuvwxyz", unknown=True)
+    valid = [(vocab.encode("vv"), vocab.encode("v"))]
+    pairs = [(vocab.encode(a), vocab.encode(b)) for a, b in test]
+    data = Data(vocab, vocab, valid, valid, pairs)
+    config = ChatbotConfig(hidden_size=3, embed_size=2)
+    task = TextTask(config, data)
+    answers = {
+        tuple(vocab.encode(prompt)): vocab.encode(reply)
+        for prompt, reply in replies.items()
+    }
+    sure = {tuple(vocab.encode("vv")): 0.99}
+    task.model = Scripted(
+        {**answers, tuple(vocab.encode("vv")): vocab.encode("v")},
+        len(vocab),
+        sure,
+    )
+    return task
+
+
+def test_a_chatbot_is_measured_by_its_replies_to_different_prompts() -> None:
+    replies = {"a": "xyx", "b": "xy", "c": "xyx", "dd": ""}
+    test = [("a", "xyx"), ("b", "q"), ("a", "p"), ("c", "xyz"), ("dd", "x")]
+    task = chat_by_hand(replies, test)
+    measured = task.measure()
+    # a, b, c and dd once each: xyx, xy, xyx and nothing
+    assert measured["distinct_1"] == pytest.approx(2 / 8)
+    assert measured["distinct_2"] == pytest.approx(2 / 5)
+    expected = by_hand(task.model, task.data.test)
+    assert measured["perplexity"] == pytest.approx(expected, rel=1e-5)
+    assert measured.keys() == {"perplexity", "distinct_1", "distinct_2"}
+
+
+@pytest.mark.parametrize(
+    ("said", "distinct"),
+    [({"a": "", "b": ""}, (0.0, 0.0)), ({"a": "x", "b": "x"}, (0.5, 0.0))],
+)
+def test_nothing_is_varied_about_replies_that_are_too_short(
+    said: dict[str, str], distinct: tuple[float, float]
+) -> None:
+    measured = chat_by_hand(said, [("a", "q"), ("b", "q")]).measure()
+    assert (measured["distinct_1"], measured["distinct_2"]) == distinct
+
+
+def test_replies_are_those_of_a_beam_to_each_prompt_of_the_test_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many: they are searched for in portions."""
+    letters = "abcdefghij"
+    prompts = [a + b for a in letters for b in letters][:70]
+    task = chat_by_hand(
+        {prompt: prompt for prompt in prompts},
+        [(prompt, "q") for prompt in prompts[::-1]],
+    )
+    asked: list[Any] = []
+    search = task.search
+    monkeypatch.setattr(
+        task,
+        "search",
+        lambda sources, how: (
+            asked.append((sources, how)) or search(sources, how)
+        ),
+    )
+    measured = task.measure()
+    assert {how for _, how in asked} == {BEAM}
+    sources = [tuple(source) for sources, _ in asked for source in sources]
+    vocab = task.data.src_vocab
+    assert sources == sorted(tuple(vocab.encode(prompt)) for prompt in prompts)
+    # 140 letters of 10 kinds, 70 pairs that all differ
+    assert measured["distinct_1"] == pytest.approx(10 / 140)
+    assert measured["distinct_2"] == pytest.approx(1.0)
+
+
+def test_a_recipe_without_its_parts_says_so() -> None:
+    bare = TextConfig(out=Path("runs"))
+    for missing in (
+        lambda: bare.read("train"),
+        lambda: bare.vocabularies([]),
+        lambda: bare.tokenize(""),
+        lambda: bare.detokenize([]),
+        lambda: bare.task(),
+    ):
+        with pytest.raises(NotImplementedError):
+            missing()

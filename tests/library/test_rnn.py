@@ -1,8 +1,8 @@
-"""The LSTM against PyTorch's, and the encoder-decoders against loops over plain numbers."""
+"""The LSTM against PyTorch's, encoder-decoders against loops over numbers."""
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,8 +10,14 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from attend.attention import ScoreName
-from attend.decoding import State, greedy
-from attend.rnn import AttentionDecoder, AttentionName, LSTMCell, Seq2Seq, Seq2SeqConfig
+from attend.decoding import State, beam_search, greedy
+from attend.rnn import (
+    AttentionDecoder,
+    AttentionName,
+    LSTMCell,
+    Seq2Seq,
+    Seq2SeqConfig,
+)
 from attend.training import reproducible
 from tests.library.reference import Reference
 
@@ -33,7 +39,10 @@ def config(**options: Any) -> Seq2SeqConfig:
 
 
 def make_model(**options: Any) -> Seq2Seq:
-    """Return a model in double precision whose weights are large enough to matter."""
+    """Return a model in double precision.
+
+    Its weights are large enough to matter.
+    """
     torch.manual_seed(0)
     model = Seq2Seq(config(**options)).double().eval()
     with torch.no_grad():
@@ -43,7 +52,7 @@ def make_model(**options: Any) -> Seq2Seq:
 
 
 def make_batch() -> tuple[Tensor, Tensor, Tensor]:
-    """Return source, its lengths and target; the source is padded with zeros."""
+    """Return source, its lengths and target; zeros pad the source."""
     generator = torch.Generator().manual_seed(0)
     src = torch.randint(3, SRC_VOCAB, (BATCH, SRC), generator=generator)
     for row, length in zip(src, LENGTHS, strict=True):
@@ -71,13 +80,16 @@ def test_lstm_cell_is_pytorchs() -> None:
     theirs = nn.LSTMCell(D_EMBED, D_HIDDEN)
     own = twin_of(theirs)
     x, h, c = (
-        (torch.rand(BATCH, d) * 4 - 2).requires_grad_() for d in (D_EMBED, D_HIDDEN, D_HIDDEN)
+        (torch.rand(BATCH, d) * 4 - 2).requires_grad_()
+        for d in (D_EMBED, D_HIDDEN, D_HIDDEN)
     )
     outputs, expected = own(x, h, c), theirs(x, (h, c))
     assert_close(outputs, expected)
 
     gradients = [
-        torch.autograd.grad(sum(t.square().sum() for t in new), [x, h, c, *cell.parameters()])
+        torch.autograd.grad(
+            sum(t.square().sum() for t in new), [x, h, c, *cell.parameters()]
+        )
         for new, cell in ((outputs, own), (expected, theirs))
     ]
     assert_close(*gradients)
@@ -94,18 +106,28 @@ def test_lstm_cell_starts_as_pytorchs() -> None:
 
 
 def test_stacked_lstm_cells_are_pytorchs_lstm() -> None:
-    """An encoder of own cells, and a decoder that starts from its states, over three layers."""
+    """An encoder of own cells, and a decoder that starts from its states.
+
+    Both have three layers.
+    """
     torch.manual_seed(0)
     layers = 3
-    theirs = [nn.LSTM(D_EMBED, D_HIDDEN, layers, batch_first=True) for _ in range(2)]
-    h, c = [torch.zeros(BATCH, D_HIDDEN)] * layers, [torch.zeros(BATCH, D_HIDDEN)] * layers
+    theirs = [
+        nn.LSTM(D_EMBED, D_HIDDEN, layers, batch_first=True) for _ in range(2)
+    ]
+    h, c = (
+        [torch.zeros(BATCH, D_HIDDEN)] * layers,
+        [torch.zeros(BATCH, D_HIDDEN)] * layers,
+    )
     their_state = None
     for lstm, steps in zip(theirs, (SRC, TGT), strict=True):
         cells = []
         for layer in range(layers):
             cells.append(LSTMCell(D_HIDDEN if layer else D_EMBED, D_HIDDEN))
             own = dict(cells[-1].named_parameters())
-            cells[-1].load_state_dict({k: getattr(lstm, f"{k}_l{layer}") for k in own})
+            cells[-1].load_state_dict(
+                {k: getattr(lstm, f"{k}_l{layer}") for k in own}
+            )
         inputs = torch.rand(BATCH, steps, D_EMBED) * 4 - 2
         outputs = []
         for x in inputs.unbind(dim=1):
@@ -126,8 +148,16 @@ def test_stacked_lstm_cells_are_pytorchs_lstm() -> None:
     [
         *CONFIGS.values(),
         {"attention": "none", "num_layers": 1},
-        *({"attention": "bahdanau", "score": s} for s in ("dot", "scaled_dot", "concat")),
-        {"attention": "luong", "score": "additive", "num_layers": 3, "half_width": 1},
+        *(
+            {"attention": "bahdanau", "score": s}
+            for s in ("dot", "scaled_dot", "concat")
+        ),
+        {
+            "attention": "luong",
+            "score": "additive",
+            "num_layers": 3,
+            "half_width": 1,
+        },
     ],
     ids=lambda options: "-".join(str(value) for value in options.values()),
 )
@@ -137,23 +167,33 @@ def test_model_follows_the_papers_equations(options: dict[str, Any]) -> None:
     logits, state = model.decode(tgt, model.encode(src, lengths))
     assert_close(model(src, lengths, tgt), logits)
     for row, length in enumerate(LENGTHS):
-        expected = Reference(model).translate(src[row, :length].tolist(), tgt[row].tolist())
-        assert_close(logits[row], torch.tensor(expected.logits, dtype=torch.float64))
+        expected = Reference(model).translate(
+            src[row, :length].tolist(), tgt[row].tolist()
+        )
+        assert_close(
+            logits[row], torch.tensor(expected.logits, dtype=torch.float64)
+        )
         if model.config.attention != "none":
             weights = torch.tensor(expected.weights, dtype=torch.float64)
             assert_close(state["weights"][row, :, :length], weights)
             assert (state["weights"][row, :, length:] == 0).all()
-            assert weights.max() - weights.min() > 0.01, "a flat map shows nothing"
+            assert weights.max() - weights.min() > 0.01, (
+                "a flat map shows nothing"
+            )
 
 
 def test_local_window_of_a_whole_sentence_is_not_global() -> None:
     src, lengths, tgt = make_batch()
     shared = {"attention": "luong", "score": "bilinear"}
-    everywhere, local = make_model(**shared), make_model(**shared, half_width=97)
+    everywhere, local = (
+        make_model(**shared),
+        make_model(**shared, half_width=97),
+    )
     local.load_state_dict(everywhere.state_dict(), strict=False)
     _, state = everywhere.decode(tgt, everywhere.encode(src, lengths))
     _, windowed = local.decode(tgt, local.encode(src, lengths))
-    assert_close(state["weights"], windowed["weights"], atol=0.02, rtol=0)  # nearly flat Gaussian
+    # nearly flat Gaussian
+    assert_close(state["weights"], windowed["weights"], atol=0.02, rtol=0)
     assert not torch.equal(state["weights"], windowed["weights"])
 
 
@@ -161,7 +201,10 @@ def test_local_window_of_a_whole_sentence_is_not_global() -> None:
 
 
 def steps(model: Seq2Seq, tgt: Tensor, state: State) -> tuple[Tensor, State]:
-    """Decode one token at a time; return `(batch, tgt, vocab)` log-probabilities and a state."""
+    """Decode one token at a time; return log-probabilities and a state.
+
+    The log-probabilities are `(batch, tgt, vocab)`.
+    """
     log_probs = []
     for tokens in tgt.unbind(dim=1):
         one, state = model.step(tokens, state)
@@ -183,6 +226,61 @@ def test_teacher_forcing_equals_step_by_step(model: Seq2Seq) -> None:
         assert_close(last["weights"][:, -1:], stepped["weights"])
 
 
+SCORES: tuple[ScoreName, ...] = get_args(ScoreName)
+
+
+@pytest.mark.parametrize("attention", ["bahdanau", "luong"])
+@pytest.mark.parametrize("score", SCORES)
+def test_a_source_is_projected_once(
+    attention: AttentionName, score: ScoreName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the encoder: neither steps, nor decoding, nor a search repeat it."""
+    model = make_model(attention=attention, score=score)
+    projected, project = [], model.decoder.score.project
+
+    def counted(k: Tensor) -> Tensor:
+        projected.append(k)
+        return project(k)
+
+    monkeypatch.setattr(model.decoder.score, "project", counted)
+    src, lengths, tgt = make_batch()
+    state = model.encode(src, lengths)
+    assert len(projected) == 1
+    assert projected[0] is state["memory"]
+    assert torch.equal(state["keys"], project(state["memory"]))
+    log_probs, last = steps(model, tgt, state)
+    logits, _ = model.decode(tgt, state)
+    assert_close(logits.log_softmax(dim=-1), log_probs)
+    assert last["keys"] is state["keys"]
+    first = torch.ones(BATCH, dtype=torch.long)
+    for search in (greedy, beam_search):
+        search(model.step, state, first, eos_id=2, pad_id=0, max_length=TGT)
+    assert len(projected) == 1
+
+
+@pytest.mark.parametrize("attention", ["bahdanau", "luong"])
+def test_what_is_asked_are_the_keys(attention: AttentionName) -> None:
+    """Other keys, other weights; what is read there is the memory still."""
+    model = make_model(attention=attention)
+    src, lengths, tgt = make_batch()
+    state = model.encode(src, lengths)
+    order = torch.tensor([1, 0, 2, 3, 4])  # the two first are always real
+    _, moved = model.step(tgt[:, 0], {**state, "keys": state["keys"][:, order]})
+    _, there = model.step(tgt[:, 0], state)
+    assert_close(moved["weights"], there["weights"][:, :, order])
+    _, both = model.step(
+        tgt[:, 0],
+        {
+            **state,
+            "keys": state["keys"][:, order],
+            "memory": state["memory"][:, order],
+        },
+    )
+    assert_close(both["h"], there["h"])
+    if attention == "bahdanau":  # it looks before it moves
+        assert not torch.allclose(moved["h"], there["h"])
+
+
 def test_decoding_leaves_the_given_state_alone(model: Seq2Seq) -> None:
     src, lengths, tgt = make_batch()
     state = model.encode(src, lengths)
@@ -200,6 +298,7 @@ def test_state_shapes(model: Seq2Seq) -> None:
     expected = {"h": (BATCH, LAYERS, D_HIDDEN), "c": (BATCH, LAYERS, D_HIDDEN)}
     if model.config.attention != "none":
         expected |= {"memory": (BATCH, SRC, D_HIDDEN), "mask": (BATCH, 1, SRC)}
+        expected |= {"keys": (BATCH, SRC, D_HIDDEN)}
         expected |= {"weights": (BATCH, TGT, SRC)}
     if model.config.attention == "luong":
         expected |= {"feed": (BATCH, D_HIDDEN)}
@@ -208,11 +307,14 @@ def test_state_shapes(model: Seq2Seq) -> None:
         assert shapes[name] == state[name].shape
 
 
-def decoded(model: Seq2Seq, src: Tensor, lengths: Tensor, tgt: Tensor) -> list[Tensor]:
+def decoded(
+    model: Seq2Seq, src: Tensor, lengths: Tensor, tgt: Tensor
+) -> list[Tensor]:
     """Return logits and everything that a greedy search finds."""
     state = model.encode(src, lengths)
     logits, _ = model.decode(tgt, state)
-    found = greedy(model.step, state, bos_id=1, eos_id=2, pad_id=0, max_length=TGT)
+    first = torch.ones(len(src), dtype=torch.long)
+    found = greedy(model.step, state, first, eos_id=2, pad_id=0, max_length=TGT)
     return [logits, found.tokens, found.lengths, found.log_probs]
 
 
@@ -222,8 +324,13 @@ def test_padding_is_never_read(model: Seq2Seq, more: int) -> None:
     junk = torch.cat([src, torch.zeros(BATCH, more, dtype=torch.long)], dim=1)
     for row, length in zip(junk, LENGTHS, strict=True):
         row[length:] = 3 + torch.arange(SRC + more - length)
-    assert_close(decoded(model, junk, lengths, tgt), decoded(model, src, lengths, tgt))
-    memory = [model.encoder(model.src_embedding(ids), lengths)[0][:, :SRC] for ids in (src, junk)]
+    assert_close(
+        decoded(model, junk, lengths, tgt), decoded(model, src, lengths, tgt)
+    )
+    memory = [
+        model.encoder(model.src_embedding(ids), lengths)[0][:, :SRC]
+        for ids in (src, junk)
+    ]
     assert torch.equal(*memory)
 
 
@@ -231,12 +338,23 @@ def test_a_sentence_alone_equals_a_sentence_in_a_batch(model: Seq2Seq) -> None:
     src, lengths, tgt = make_batch()
     together = decoded(model, src, lengths, tgt)
     for row, length in enumerate(LENGTHS):
-        alone = decoded(model, src[row : row + 1, :length], lengths[row : row + 1], tgt[row][None])
+        alone = decoded(
+            model,
+            src[row : row + 1, :length],
+            lengths[row : row + 1],
+            tgt[row][None],
+        )
         for all_rows, one in zip(together, alone, strict=True):
             if one.dtype == torch.float64:
                 assert_close(all_rows[row], one[0])
-            else:  # tokens: the longest sentence of the batch decides how far they are padded
-                cut = all_rows[row : row + 1, : one.shape[1]] if one.dim() > 1 else all_rows[row]
+            # tokens: the longest sentence of the batch decides how far they are
+            # padded
+            else:
+                cut = (
+                    all_rows[row : row + 1, : one.shape[1]]
+                    if one.dim() > 1
+                    else all_rows[row]
+                )
                 assert_close(cut.squeeze(0), one[0])
 
 
@@ -246,7 +364,11 @@ def test_the_source_matters(model: Seq2Seq) -> None:
         for i in range(length):
             other = src.clone()
             other[row, i] = (src[row, i] + 1) % SRC_VOCAB
-            changed = (model(other, lengths, tgt) != model(src, lengths, tgt)).flatten(1).any(dim=1)
+            changed = (
+                (model(other, lengths, tgt) != model(src, lengths, tgt))
+                .flatten(1)
+                .any(dim=1)
+            )
             assert changed.tolist() == [r == row for r in range(BATCH)]
 
 
@@ -260,11 +382,15 @@ def test_the_future_does_not_matter(model: Seq2Seq) -> None:
 
 
 @pytest.mark.parametrize("index", [[2, 0, 1], [1, 1, 1, 0, 2], [2]])
-def test_index_select_reorders_the_state(model: Seq2Seq, index: list[int]) -> None:
+def test_index_select_reorders_the_state(
+    model: Seq2Seq, index: list[int]
+) -> None:
     src, lengths, tgt = make_batch()
     order = torch.tensor(index)
     _, state = steps(model, tgt[:, :3], model.encode(src, lengths))
-    picked = {name: tensor.index_select(0, order) for name, tensor in state.items()}
+    picked = {
+        name: tensor.index_select(0, order) for name, tensor in state.items()
+    }
     log_probs, _ = steps(model, tgt[:, 3:], state)
     reordered, _ = steps(model, tgt[order, 3:], picked)
     assert_close(reordered, log_probs[order])
@@ -311,14 +437,18 @@ def test_shared_embedding_is_one_table() -> None:
 
 
 def test_a_shared_embedding_needs_one_vocabulary() -> None:
-    with pytest.raises(ValueError, match="one vocabulary for source and target, got sizes 17 and"):
+    with pytest.raises(
+        ValueError,
+        match="one vocabulary for source and target, got sizes 17 and",
+    ):
         config(share_embedding=True)
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_attention() -> None:
     with pytest.raises(
-        ValueError, match="unknown attention 'self': choose from none, bahdanau, lu"
+        ValueError,
+        match="unknown attention 'self': choose from none, bahdanau, lu",
     ):
         config(attention="self")
 
@@ -333,12 +463,16 @@ def test_dropout_is_on_in_training_only(attention: AttentionName) -> None:
 
 
 def test_one_layer_without_attention_does_not_warn_of_dropout() -> None:
-    Seq2Seq(config(num_layers=1, dropout=0.5))  # PyTorch warns, and a warning fails the test
+    # PyTorch warns, and a warning fails the test
+    Seq2Seq(config(num_layers=1, dropout=0.5))
 
 
 def test_lengths_beyond_the_batch_are_refused() -> None:
     src, lengths, _ = make_batch()
-    with pytest.raises(ValueError, match="lengths run from 3 to 6, but the batch is padded to 5"):
+    with pytest.raises(
+        ValueError,
+        match="lengths run from 3 to 6, but the batch is padded to 5",
+    ):
         make_model().encode(src, lengths + 1)
 
 
@@ -347,8 +481,9 @@ def test_abstract_decoder_cannot_read() -> None:
         AttentionDecoder(config()).read(torch.zeros(BATCH, D_EMBED), {})
 
 
-# Stored outputs depend on these numbers. `total` sees every weight and its place; `last` is drawn
-# last, so it moves when anything before it draws more or less.
+# Stored outputs depend on these numbers. `total` sees every weight and its
+# place; `last` is drawn last, so it moves when anything before it draws more or
+# less.
 @pytest.mark.parametrize(
     ("attention", "score", "half_width", "total", "last"),
     [
@@ -359,18 +494,30 @@ def test_abstract_decoder_cannot_read() -> None:
     ],
 )
 def test_initial_weights(
-    attention: AttentionName, score: ScoreName, half_width: int | None, total: float, last: float
+    attention: AttentionName,
+    score: ScoreName,
+    half_width: int | None,
+    total: float,
+    last: float,
 ) -> None:
     reproducible(seed=0)
-    model = Seq2Seq(Seq2SeqConfig(23, 29, attention=attention, score=score, half_width=half_width))
-    weights = torch.cat([p.detach().double().flatten() for p in model.parameters()])
+    model = Seq2Seq(
+        Seq2SeqConfig(
+            23, 29, attention=attention, score=score, half_width=half_width
+        )
+    )
+    weights = torch.cat(
+        [p.detach().double().flatten() for p in model.parameters()]
+    )
     positions = torch.linspace(0, 1, len(weights), dtype=torch.float64)
     assert (weights * positions).sum().item() == pytest.approx(total, abs=1e-6)
     assert model.output.bias[-1].item() == pytest.approx(last, abs=1e-6)
 
 
 def test_a_window_is_for_luong() -> None:
-    with pytest.raises(ValueError, match="half_width is for attention='luong', not 'bahdanau'"):
+    with pytest.raises(
+        ValueError, match="half_width is for attention='luong', not 'bahdanau'"
+    ):
         Seq2SeqConfig(13, 11, attention="bahdanau", half_width=2)
 
 
@@ -381,10 +528,15 @@ def test_an_empty_source_is_named() -> None:
 
 
 def test_dropout_is_between_decoder_layers_only() -> None:
-    config = Seq2SeqConfig(13, 11, d_hidden=5, num_layers=1, dropout=0.9, attention="luong")
+    config = Seq2SeqConfig(
+        13, 11, d_hidden=5, num_layers=1, dropout=0.9, attention="luong"
+    )
     decoder = Seq2Seq(config).train().decoder
     state = decoder.start(
-        torch.rand(2, 3, 5), torch.ones(2, 1, 3).bool(), torch.rand(2, 1, 5), torch.rand(2, 1, 5)
+        torch.rand(2, 3, 5),
+        torch.ones(2, 1, 3).bool(),
+        torch.rand(2, 1, 5),
+        torch.rand(2, 1, 5),
     )
     embedded = torch.rand(2, 7, 32)
     assert torch.equal(decoder(embedded, state)[0], decoder(embedded, state)[0])

@@ -1,4 +1,7 @@
-"""The tasks *reverse* and *dates*: right answers, right alignments, the same data for ever."""
+"""The tasks *reverse* and *dates*: right answers and right alignments.
+
+The data are the same for ever.
+"""
 
 import datetime
 import hashlib
@@ -32,7 +35,9 @@ def checksum(pairs: Iterable[tuple[str, ...]]) -> str:
 
 
 @given(st.integers(1, 7), st.integers(0, 6), st.integers(0, 97))
-def test_reverse_and_its_alignment(min_length: int, more: int, seed: int) -> None:
+def test_reverse_and_its_alignment(
+    min_length: int, more: int, seed: int
+) -> None:
     pairs = reverse(5, min_length, min_length + more, seed=seed)
     assert len(pairs) == 5
     lengths = torch.tensor([len(source) for source, _ in pairs])
@@ -43,7 +48,8 @@ def test_reverse_and_its_alignment(min_length: int, more: int, seed: int) -> Non
         assert set(source) <= set(LETTERS)
         assert target == "".join(reversed(source))
         aligned = [(i, source[j], target[i]) for i, j in row.nonzero().tolist()]
-        assert [i for i, _, _ in aligned] == list(range(len(target)))  # one each, none beyond
+        # one each, none beyond
+        assert [i for i, _, _ in aligned] == list(range(len(target)))
         assert all(letter == copy for _, letter, copy in aligned)
 
 
@@ -62,26 +68,32 @@ def test_reverse_is_the_same_for_ever() -> None:
 
 def test_no_string_is_trained_and_tested_on() -> None:
     train, test = (
-        {source for source, _ in reverse(2_000, 1, 3, split)} for split in ("train", "test")
+        {source for source, _ in reverse(2_000, 1, 3, split)}
+        for split in ("train", "test")
     )
     assert train and test and not train & test
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_reverse_knows_two_splits() -> None:
-    with pytest.raises(ValueError, match='split must be "train" or "test", got \'dev\''):
+    with pytest.raises(
+        ValueError, match='split must be "train" or "test", got \'dev\''
+    ):
         reverse(5, 4, 12, "dev")
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 5), (5, 3)])
 def test_reverse_needs_a_range_of_lengths(low: int, high: int) -> None:
-    with pytest.raises(ValueError, match=f"1 <= min_length <= max_length, got {low} and {high}"):
+    with pytest.raises(
+        ValueError, match=f"1 <= min_length <= max_length, got {low} and {high}"
+    ):
         reverse(5, low, high)
 
 
 # --- Dates ---
 
-# How the name of each month begins, short or long, written down without looking at CLDR.
+# How the name of each month begins, short or long, written down without looking
+# at CLDR.
 MONTHS = {
     "en": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
     "de": "Jan Feb Mär Apr Mai Jun Jul Aug Sep Okt Nov Dez",
@@ -110,18 +122,25 @@ def read_month(text: str, locale: str) -> int:
 
 def check_pair(pair: DatePair, date: datetime.date, locale: str) -> None:
     """Read the date back from the source's spans and from the target."""
-    field = {name: pair.source[start:stop] for name, (start, stop) in pair.spans.items()}
+    field = {
+        name: pair.source[start:stop]
+        for name, (start, stop) in pair.spans.items()
+    }
     assert field.keys() == {"y", "M", "d"}
     assert datetime.date.fromisoformat(pair.target) == date
     month = read_month(field["M"], locale)
     assert datetime.date(int(field["y"]), month, int(field["d"])) == date
 
 
-days = st.integers(0, NUM_DAYS - 1).map(lambda day: FIRST_DAY + datetime.timedelta(days=day))
+days = st.integers(0, NUM_DAYS - 1).map(
+    lambda day: FIRST_DAY + datetime.timedelta(days=day)
+)
 
 
 @given(days, st.sampled_from(LOCALES), st.sampled_from(STYLES))
-def test_a_written_date_can_be_read_back(date: datetime.date, locale: str, style: Style) -> None:
+def test_a_written_date_can_be_read_back(
+    date: datetime.date, locale: str, style: Style
+) -> None:
     pair = write_date(date, locale, style)
     check_pair(pair, date, locale)
     if style == "full" and locale != "zh":
@@ -139,7 +158,9 @@ def test_every_month_in_every_form(locale: str, style: Style) -> None:
 
 def test_days_reach_from_1970_to_2049() -> None:
     assert datetime.date(1970, 1, 1) == FIRST_DAY
-    assert datetime.date(2049, 12, 31) == FIRST_DAY + datetime.timedelta(days=NUM_DAYS - 1)
+    assert datetime.date(2049, 12, 31) == FIRST_DAY + datetime.timedelta(
+        days=NUM_DAYS - 1
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -152,7 +173,10 @@ def test_dates_are_distinct_and_alike_only_in_their_day(split: str) -> None:
 
 def test_no_day_is_in_both_splits() -> None:
     train, test = (
-        {datetime.date.fromisoformat(pair.target) for pair in dates(3_000, split)}
+        {
+            datetime.date.fromisoformat(pair.target)
+            for pair in dates(3_000, split)
+        }
         for split in ("train", "test")
     )
     assert all((day - FIRST_DAY).days % 10 == 0 for day in test)
@@ -162,7 +186,7 @@ def test_no_day_is_in_both_splits() -> None:
 
 
 def test_dates_are_the_same_for_ever() -> None:
-    """Stored outputs depend on these dates, and the dates on the pinned version of Babel."""
+    """Stored outputs depend on these dates, and these on the pinned Babel."""
     assert checksum(dates(500)) == "2774c1aed5eabd35"
     assert checksum(dates(500, "test")) == "f5e7d8cab6c38729"
     assert dates(500, seed=1) != dates(500)
@@ -175,20 +199,30 @@ def test_date_alignment_spells_each_field() -> None:
     assert gold.shape == (300, 10, width)
     for pair, rows in zip(pairs, gold, strict=True):
         spelled = [
-            "".join(pair.source[j] for j in row.nonzero().flatten().tolist()) for row in rows
+            "".join(pair.source[j] for j in row.nonzero().flatten().tolist())
+            for row in rows
         ]
-        year, month, day = (pair.source[slice(*pair.spans[name])] for name in "yMd")
+        year, month, day = (
+            pair.source[slice(*pair.spans[name])] for name in "yMd"
+        )
         assert spelled == [year] * 4 + [""] + [month] * 2 + [""] + [day] * 2
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_dates_of_an_unknown_split() -> None:
-    with pytest.raises(ValueError, match='split must be "train" or "test", got \'valid\''):
+    with pytest.raises(
+        ValueError, match='split must be "train" or "test", got \'valid\''
+    ):
         dates(5, "valid")
 
 
-@pytest.mark.parametrize(("split", "limit"), [("train", 315_576), ("test", 35_064)])
+@pytest.mark.parametrize(
+    ("split", "limit"), [("train", 315_576), ("test", 35_064)]
+)
 def test_more_dates_than_there_are(split: str, limit: int) -> None:
-    message = f"at most {limit} distinct {split} dates can be drawn, got num={limit + 1}"
+    message = (
+        f"at most {limit} distinct {split} dates can be drawn, "
+        f"got num={limit + 1}"
+    )
     with pytest.raises(ValueError, match=message):
         dates(limit + 1, split)

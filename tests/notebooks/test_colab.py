@@ -1,9 +1,12 @@
-"""A stamped exercise on a machine like Colab's: it installs the library, and changes nothing else.
+"""A stamped exercise on a machine like Colab's.
 
-The machine is a virtual environment that has only what Colab has preinstalled and the book needs,
-each file of it a link to the same file here. The address stamped is one as on GitHub; git is told
-to take it from a local repository instead. What Colab lacks is small, and comes from the package
-index as it does there.
+It installs the library, and changes nothing else.
+
+The machine is a virtual environment that has only what Colab has preinstalled
+and the book needs, each file of it a link to the same file here. The address
+stamped is one as on GitHub; git is told to take it from a local repository
+instead. What Colab lacks is small, and comes from the package index as it does
+there.
 """
 
 import json
@@ -45,11 +48,27 @@ def closure(names: list[str]) -> set[str]:
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
-    """Run a command as somebody who knows nothing of this repository; return what it prints."""
+    """Run a command, and return what it prints.
+
+    It runs as for somebody who knows nothing of this repository.
+    """
     hidden = re.compile("PYTHONPATH|PYTEST_.*")
-    clean = {key: value for key, value in os.environ.items() if not hidden.fullmatch(key)}
-    clean |= {"IPYTHONDIR": str(cwd / ".ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    done = subprocess.run(command, cwd=cwd, env=clean | environment, capture_output=True, text=True)
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not hidden.fullmatch(key)
+    }
+    clean |= {
+        "IPYTHONDIR": str(cwd / ".ipython"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env=clean | environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -58,11 +77,16 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 def colab(tmp_path: Path) -> Path:
     """Make the environment, and return its Python."""
     environment = tmp_path / "environment"
-    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path)
+    run(
+        sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path
+    )
     python = environment / "bin" / "python"
     site = Path(
         run(
-            python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path
+            python,
+            "-c",
+            "import sysconfig; print(sysconfig.get_path('purelib'))",
+            cwd=tmp_path,
         ).strip()
     )
     for name in closure([*PREINSTALLED]):
@@ -75,11 +99,15 @@ def colab(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Commit the files as they are now to a new repository, and return its folder."""
+    """Commit the files as they are to a new repository; return its folder."""
     copied = tmp_path / "repository"
-    listing = run("git", "ls-files", "-z", "-c", "-o", "--exclude-standard", cwd=ROOT)
+    listing = run(
+        "git", "ls-files", "-z", "-c", "-o", "--exclude-standard", cwd=ROOT
+    )
     for file in listing.split("\0"):
-        left_out = file.startswith(("book/", "tests/")) and file != "book/LICENSE"
+        left_out = (
+            file.startswith(("book/", "tests/")) and file != "book/LICENSE"
+        )
         if (ROOT / file).is_file() and not left_out:
             (copied / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, copied / file)
@@ -94,7 +122,8 @@ RUN_ALL = """
 import nbformat, sys
 from nbclient import NotebookClient
 notebook = nbformat.read("exercise.ipynb", as_version=4)
-client = NotebookClient(notebook, kernel_name="python3", timeout=100, allow_errors=True)
+client = NotebookClient(notebook, kernel_name="python3", timeout=100, \
+allow_errors=True)
 client.execute()
 nbformat.write(notebook, "ran.ipynb")
 """
@@ -109,7 +138,14 @@ def test_an_exercise_installs_the_library_and_changes_nothing(
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "exercise.ipynb").write_text(json.dumps(stamped))
-    freeze = (colab, "-m", "pip", "freeze", "--all", "--disable-pip-version-check")
+    freeze = (
+        colab,
+        "-m",
+        "pip",
+        "freeze",
+        "--all",
+        "--disable-pip-version-check",
+    )
     before = set(run(*freeze, cwd=empty).splitlines())
     assert any(line.startswith("torch==") for line in before)
 
@@ -125,9 +161,15 @@ def test_an_exercise_installs_the_library_and_changes_nothing(
     assert before - after == set(), "what was there must stay as it was"
     added = {re.split(r"==| @ ", line)[0].lower() for line in after - before}
     assert "attend" in added and not added & {"otter-grader", "jupyter-book"}
-    cells = json.loads((empty / "ran.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((empty / "ran.ipynb").read_text(encoding="utf-8"))[
+        "cells"
+    ]
     outputs = [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
-    assert [output for output in outputs[0] if output["output_type"] == "error"] == [], "set-up"
-    assert [output for output in outputs[1] if output["output_type"] == "error"] == [], "imports"
+    assert [
+        output for output in outputs[0] if output["output_type"] == "error"
+    ] == [], "set-up"
+    assert [
+        output for output in outputs[1] if output["output_type"] == "error"
+    ] == [], "imports"
     report = "".join("".join(output.get("text", "")) for output in outputs[-1])
     assert "q1" in report and "points" in report, outputs[-1]

@@ -22,14 +22,18 @@ sys.path.append(str(ROOT / "book/_ext"))
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for ``page`` once for each page of the site."""
     if "page" in metafunc.fixturenames:
-        pages = sorted(str(path.relative_to(SITE)) for path in SITE.rglob("*/*.html"))
+        pages = sorted(
+            str(path.relative_to(SITE)) for path in SITE.rglob("*/*.html")
+        )
         metafunc.parametrize("page", [*pages, "search.html"])
 
 
 @pytest.fixture(scope="session")
 def site() -> Path:
     if not (SITE / "index.html").exists():
-        pytest.fail("There is no site to test at _build/html: run `make book` first.")
+        pytest.fail(
+            "There is no site to test at _build/html: run `make book` first."
+        )
     return SITE
 
 
@@ -56,19 +60,28 @@ def served(site: Path) -> Iterator[Home]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium: Debian's where it is, else the one that Playwright installs."""
+    """Headless Chromium: Debian's where it is, else Playwright's own."""
     with sync_playwright() as playwright:
         debian = shutil.which("chromium")
-        if not debian and not Path(playwright.chromium.executable_path).exists():
+        if (
+            not debian
+            and not Path(playwright.chromium.executable_path).exists()
+        ):
             message = (
-                "No browser to look at the site with. Install Debian's package `chromium`, or run "
-                "`.venv/bin/playwright install --with-deps chromium`."
+                "No browser to look at the site with. Install Debian's "
+                "package `chromium`, or run `.venv/bin/playwright install "
+                "--with-deps chromium`."
             )
-            pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-        args = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]  # no other machine
+            pytest.fail(message) if os.environ.get(
+                "CI"
+            ) == "true" else pytest.skip(message)
+        # no other machine
+        args = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            args.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
+            # Chromium's sandbox refuses to run as root
+            args.append("--no-sandbox")
         browser = playwright.chromium.launch(executable_path=debian, args=args)
-        expect.set_options(timeout=30_000)  # a busy machine is slow, and not wrong
+        # a busy machine is slow, and not wrong
+        expect.set_options(timeout=30_000)
         yield browser
         browser.close()

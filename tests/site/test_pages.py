@@ -38,33 +38,49 @@ def test_page_served(page: str, browser: Browser, served: Home) -> None:
 
 
 def test_page_from_disk(page: str, browser: Browser, on_disk: Home) -> None:
-    problems = page_problems(browser, on_disk.address + page, on_disk, axe=False)
+    problems = page_problems(
+        browser, on_disk.address + page, on_disk, axe=False
+    )
     assert not problems, "\n".join(problems)
 
 
-def test_front_door_opens_the_landing_page(browser: Browser, on_disk: Home) -> None:
+def test_front_door_opens_the_landing_page(
+    browser: Browser, on_disk: Home
+) -> None:
     with browser.new_page() as page:
         page.goto(on_disk.address + "index.html")
         page.wait_for_url("**/book/index.html")
-        expect(page.get_by_role("heading", level=1)).to_contain_text("Learning to Attend")
+        expect(page.get_by_role("heading", level=1)).to_contain_text(
+            "Learning to Attend"
+        )
 
 
-def test_search_finds_english_and_chinese_from_disk(browser: Browser, on_disk: Home) -> None:
+def test_search_finds_english_and_chinese_from_disk(
+    browser: Browser, on_disk: Home
+) -> None:
     with browser.new_page() as page:
         for words in ("teacher forcing", "注意力"):
             page.goto(f"{on_disk.address}search.html?q={words}")
-            result = page.locator("#search-results a", has_text="Glossary").first
+            result = page.locator(
+                "#search-results a", has_text="Glossary"
+            ).first
             expect(result).to_be_visible()
 
 
-def test_keyboard_alone_searches_and_opens_folds(browser: Browser, on_disk: Home) -> None:
+def test_keyboard_alone_searches_and_opens_folds(
+    browser: Browser, on_disk: Home
+) -> None:
     with browser.new_page() as page:
         page.goto(on_disk.address + "book/how-to-use.html")
         page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+        expect(
+            page.get_by_role("link", name="Skip to main content")
+        ).to_be_focused()
         page.get_by_text("What happened?").focus()
         page.keyboard.press("Enter")
-        expect(page.get_by_text("This is where the explanation is.")).to_be_visible()
+        expect(
+            page.get_by_text("This is where the explanation is.")
+        ).to_be_visible()
         page.keyboard.press("Control+k")
         page.keyboard.type("mask")
         page.keyboard.press("Enter")

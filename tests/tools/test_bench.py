@@ -1,4 +1,7 @@
-"""The benchmark times both searches on the same work, and fails where a beam costs too much."""
+"""The benchmark times both searches, and fails where a beam costs too much.
+
+Both do the same work.
+"""
 
 import pytest
 
@@ -7,11 +10,15 @@ from tools import bench
 
 @pytest.mark.parametrize(("slow", "status"), [(4.9, 0), (5.1, 1)])
 def test_the_limit_is_kept(
-    slow: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    slow: float,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def ratios(attention: str, vocab_size: int) -> dict[int, float]:
         worst = attention == "luong" and vocab_size == 1_000
-        return {1: 1.0, 2: 2.0, 4: slow if worst else 4.0, 8: 9.0}  # only k = 4 has a limit
+        # only k = 4 has a limit
+        return {1: 1.0, 2: 2.0, 4: slow if worst else 4.0, 8: 9.0}
 
     monkeypatch.setattr(bench, "ratios", ratios)
     assert bench.main() == status
@@ -34,6 +41,8 @@ def test_both_searches_take_all_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
         monkeypatch.setattr(bench, name, watched)
     measured = bench.ratios("bahdanau", 11)
-    assert set(measured) == set(bench.BEAM_SIZES) and all(ratio > 0 for ratio in measured.values())
+    assert set(measured) == set(bench.BEAM_SIZES) and all(
+        ratio > 0 for ratio in measured.values()
+    )
     assert len(lengths) == 2 * (1 + len(bench.BEAM_SIZES))
     assert all(length == [bench.STEPS] for length in lengths)

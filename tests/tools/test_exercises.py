@@ -2,7 +2,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import (
+    new_code_cell,
+    new_markdown_cell,
+    new_notebook,
+    new_output,
+)
 
 from tools import exercises
 from tools.notebooks import EXERCISES, SOLUTIONS, ToolError, listed
@@ -38,7 +43,9 @@ def test_solutions_become_stubs() -> None:
     "markers", ["BEGIN", "END", "BEGIN BEGIN END", "BEGIN END END", "END BEGIN"]
 )
 def test_markers_come_in_pairs(markers: str) -> None:
-    source = "\n".join(f"# {marker} SOLUTION\nx = 1" for marker in markers.split())
+    source = "\n".join(
+        f"# {marker} SOLUTION\nx = 1" for marker in markers.split()
+    )
     with pytest.raises(ToolError, match="is not paired"):
         exercises.without_solution(source)
 
@@ -46,7 +53,9 @@ def test_markers_come_in_pairs(markers: str) -> None:
 def solution(path: Path, code: str = SOLVED) -> None:
     cells = [
         new_markdown_cell("**Question 1**"),
-        new_code_cell(code, outputs=[new_output("stream", text="4")], execution_count=3),
+        new_code_cell(
+            code, outputs=[new_output("stream", text="4")], execution_count=3
+        ),
         new_markdown_cell("<!-- solution -->\nWhy it is so."),
         new_code_cell('grader.check("q1")'),
     ]
@@ -55,7 +64,9 @@ def solution(path: Path, code: str = SOLVED) -> None:
 
 
 def test_exercises_follow_solutions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(exercises, "SOLUTIONS", tmp_path / "solutions")
     monkeypatch.setattr(exercises, "EXERCISES", tmp_path / "exercises")
@@ -72,7 +83,11 @@ def test_exercises_follow_solutions(
     assert exercises.main([]) == 0
     assert exercises.main(["--check"]) == 0
     cells = nbformat.read(made, as_version=4).cells
-    assert [cell.source for cell in cells] == ["**Question 1**", STUB, 'grader.check("q1")']
+    assert [cell.source for cell in cells] == [
+        "**Question 1**",
+        STUB,
+        'grader.check("q1")',
+    ]
     assert cells[1].outputs == [] and cells[1].execution_count is None
     assert [cell.id for cell in cells[:2]] == [
         cell.id for cell in nbformat.read(path, as_version=4).cells[:2]

@@ -51,7 +51,9 @@ def test_source_of_objects() -> None:
 
     assert source("SCALE") == 'SCALE = {\n    "small": 1,\n}'
     assert source("LEVEL") == "LEVEL: int = 3"
-    assert source("function").startswith("@wrapped\n@also(\n    SCALE\n)\ndef function(x):")
+    assert source("function").startswith(
+        "@wrapped\n@also(\n    SCALE\n)\ndef function(x):"
+    )
     assert source("function").endswith("return x  # as is")
     assert source("Kind") == MODULE[MODULE.index("class Kind") :].rstrip()
     assert source("Kind.method") == (
@@ -77,11 +79,15 @@ def test_unknown_objects(reference: str, message: str) -> None:
 
 
 def synced(source: str | list[str], code: str = "") -> nbformat.NotebookNode:
-    return new_code_cell(code, metadata={"tags": ["sync"], "attend": {"source": source}})
+    return new_code_cell(
+        code, metadata={"tags": ["sync"], "attend": {"source": source}}
+    )
 
 
 def test_drift_is_found_and_mended(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sync, "CHAPTERS", root)
     monkeypatch.setattr(sync, "SOLUTIONS", root / "none")
@@ -99,7 +105,11 @@ def test_drift_is_found_and_mended(
     assert sync.main(["--check"]) == 1
     assert path.read_bytes() == before
     said = capsys.readouterr().out
-    assert "cell 0 differs" in said and "cell 1 differs" in said and "`make sync`" in said
+    assert (
+        "cell 0 differs" in said
+        and "cell 1 differs" in said
+        and "`make sync`" in said
+    )
     assert "cell 2" not in said and "cell 3" not in said
 
     assert sync.main([]) == 0
@@ -113,16 +123,20 @@ def test_drift_is_found_and_mended(
     assert after.cells[1].outputs[0].text == "kept"
     assert sync.main(["--check"]) == 0
 
-    path.write_text(path.read_text() + "\n\n")  # what is in order is not written again
+    # what is in order is not written again
+    path.write_text(path.read_text() + "\n\n")
     assert sync.main([]) == 0
     assert path.read_text().endswith("\n\n")
 
 
 @pytest.mark.parametrize(
-    "metadata", [{"tags": ["sync"]}, {"attend": {"source": "package.inner:HERE"}}]
+    "metadata",
+    [{"tags": ["sync"]}, {"attend": {"source": "package.inner:HERE"}}],
 )
 def test_half_a_wish_is_an_error(metadata: dict[str, object]) -> None:
-    notebook = new_notebook(cells=[new_code_cell("1"), new_code_cell("1", metadata=metadata)])
+    notebook = new_notebook(
+        cells=[new_code_cell("1"), new_code_cell("1", metadata=metadata)]
+    )
     with pytest.raises(ToolError, match="cell 1: a synced cell needs both"):
         sync.drifted(notebook)
 

@@ -1,4 +1,7 @@
-"""The tests of the tests: what makes the check of stored outputs fail, and what does not."""
+"""The tests of the tests: what makes the check of stored outputs fail.
+
+And what does not.
+"""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -72,7 +75,11 @@ def text(content: str) -> list[nbformat.NotebookNode]:
 
 
 def result(content: str) -> list[nbformat.NotebookNode]:
-    return [new_output("execute_result", data={"text/plain": content}, execution_count=1)]
+    return [
+        new_output(
+            "execute_result", data={"text/plain": content}, execution_count=1
+        )
+    ]
 
 
 def picture(pixels: str) -> list[nbformat.NotebookNode]:
@@ -80,19 +87,41 @@ def picture(pixels: str) -> list[nbformat.NotebookNode]:
     return [new_output("display_data", data=data)]
 
 
-DRAW = "display({'image/png': 'iVBORw0KGgo=', 'text/plain': '<Figure>'}, raw=True)"
+DRAW = (
+    "display({'image/png': 'iVBORw0KGgo=', 'text/plain': '<Figure>'}, raw=True)"
+)
 
 # name: code, stored outputs, tags; whether the check passes
 CELLS = {
-    "the same": ("print('a word, 12, 0.5')", text("a word, 12, 0.5\n"), [], True),
+    "the same": (
+        "print('a word, 12, 0.5')",
+        text("a word, 12, 0.5\n"),
+        [],
+        True,
+    ),
     "a float within tolerance": ("print(0.125)", text("0.126\n"), [], True),
-    "a float within tolerance, as a result": ("0.125", result("0.126"), [], True),
-    "a float within the cell's tag": ("print(0.525)", text("0.500\n"), ["rtol-0.05"], True),
+    "a float within tolerance, as a result": (
+        "0.125",
+        result("0.126"),
+        [],
+        True,
+    ),
+    "a float within the cell's tag": (
+        "print(0.525)",
+        text("0.500\n"),
+        ["rtol-0.05"],
+        True,
+    ),
     "a timing": ("print(0.525)", text("3.5 s\n"), ["timing"], True),
     "another picture": (DRAW, picture("iVBORw0KGgp="), [], True),
     "another order of keys": (
         "display({'text/plain': '0.5', 'text/html': '<b>0.5</b>'}, raw=True)",
-        [new_output("display_data", data={"text/html": "<b>0.6</b>", "text/plain": "0.6"})],
+        [
+            new_output(
+                "display_data",
+                data={"text/html": "<b>0.6</b>", "text/plain": "0.6"},
+            )
+        ],
         [],
         True,
     ),
@@ -103,31 +132,59 @@ CELLS = {
         True,
     ),
     "a changed integer": ("print(12)", text("13\n"), [], False),
-    "a changed integer within the tag": ("print(100)", text("101\n"), ["rtol-0.05"], False),
+    "a changed integer within the tag": (
+        "print(100)",
+        text("101\n"),
+        ["rtol-0.05"],
+        False,
+    ),
     "a changed word": ("print('good')", text("bad\n"), [], False),
     "a float beyond tolerance": ("print(0.125)", text("0.127\n"), [], False),
-    "a float beyond the cell's tag": ("print(0.53)", text("0.50\n"), ["rtol-0.05"], False),
+    "a float beyond the cell's tag": (
+        "print(0.53)",
+        text("0.50\n"),
+        ["rtol-0.05"],
+        False,
+    ),
     "an output not stored": ("print('extra')", [], [], False),
     "an output no longer there": ("0;", text("0\n"), [], False),
     "a picture not stored": (DRAW, result("<Figure>"), [], False),
-    "a picture no longer there": ("print('<Figure>')", picture("iVBORw0KGgo="), [], False),
+    "a picture no longer there": (
+        "print('<Figure>')",
+        picture("iVBORw0KGgo="),
+        [],
+        False,
+    ),
     "one picture of two": (DRAW, picture("iVBORw0KGgo=") * 2, [], False),
     "a warning": ("import warnings\nwarnings.warn('mind')", [], [], False),
-    "a warning, though a timing": ("warnings.warn('mind')", [], ["timing"], False),
+    "a warning, though a timing": (
+        "warnings.warn('mind')",
+        [],
+        ["timing"],
+        False,
+    ),
     "an exception": ("1 / 0", [], [], False),
     "an exception, though a timing": ("1 / 0", [], ["timing"], False),
     "skipped": ("print(1)", text("1\n"), ["nbval-skip"], False),
     "ignored": ("# NBVAL_IGNORE_OUTPUT\nprint(1)", text("1\n"), [], False),
 }
-NEVER_RUN = {"never run": ("x = 1", []), "never run, with an output": ("print(1)", text("1\n"))}
+NEVER_RUN = {
+    "never run": ("x = 1", []),
+    "never run, with an output": ("print(1)", text("1\n")),
+}
 
 
 def test_check_of_cells(tmp_path: Path) -> None:
     cells = [
-        new_code_cell(code, outputs=stored, execution_count=1, metadata={"tags": tags})
+        new_code_cell(
+            code, outputs=stored, execution_count=1, metadata={"tags": tags}
+        )
         for code, stored, tags, _ in CELLS.values()
     ]
-    cells += [new_code_cell(code, outputs=stored) for code, stored in NEVER_RUN.values()]
+    cells += [
+        new_code_cell(code, outputs=stored)
+        for code, stored in NEVER_RUN.values()
+    ]
     cells += [new_code_cell("")]  # an empty cell needs no run
     notebook = tmp_path / "cells.ipynb"
     nbformat.write(new_notebook(cells=cells), notebook)
@@ -136,7 +193,11 @@ def test_check_of_cells(tmp_path: Path) -> None:
     status = outputs.check([notebook], f"--junitxml={report}")
 
     assert status == 1
-    passed = [len(case) == 0 for case in ElementTree.parse(report).iter("testcase")]
+    passed = [
+        len(case) == 0 for case in ElementTree.parse(report).iter("testcase")
+    ]
     names = [*CELLS, *NEVER_RUN, "an empty cell"]
     expected = [passes for *_, passes in CELLS.values()] + [False, False, True]
-    assert dict(zip(names, passed, strict=True)) == dict(zip(names, expected, strict=True))
+    assert dict(zip(names, passed, strict=True)) == dict(
+        zip(names, expected, strict=True)
+    )

@@ -44,7 +44,10 @@ def padding_mask(lengths, max_length):
 
 @wrong("q1", "expected a tensor, got a list")
 def padding_mask(lengths, max_length):
-    return [[position < length for position in range(max_length)] for length in lengths]
+    return [
+        [position < length for position in range(max_length)]
+        for length in lengths
+    ]
 
 
 # --- q2: masked loss
@@ -63,24 +66,32 @@ def masked_loss(logits, tgt, pad_id):
 
 @wrong("q2", "Did you take the sum?")
 def masked_loss(logits, tgt, pad_id):
-    return F.cross_entropy(logits.transpose(1, 2), tgt, ignore_index=pad_id, reduction="sum")
+    return F.cross_entropy(
+        logits.transpose(1, 2), tgt, ignore_index=pad_id, reduction="sum"
+    )
 
 
 @wrong("q2", "Did you take the mean of each sentence")
 def masked_loss(logits, tgt, pad_id):
     real = tgt != pad_id
-    losses = F.cross_entropy(logits.transpose(1, 2), tgt, reduction="none") * real
+    losses = (
+        F.cross_entropy(logits.transpose(1, 2), tgt, reduction="none") * real
+    )
     return (losses.sum(dim=1) / real.sum(dim=1)).mean()
 
 
 @wrong("q2", "Is softmax applied only once?")
 def masked_loss(logits, tgt, pad_id):
-    return F.cross_entropy(logits.softmax(-1).transpose(1, 2), tgt, ignore_index=pad_id)
+    return F.cross_entropy(
+        logits.softmax(-1).transpose(1, 2), tgt, ignore_index=pad_id
+    )
 
 
 @wrong("q2", "so -log(e²/(e⁰ + e¹ + e²)): expected 0.4076, got -0.4076")
 def masked_loss(logits, tgt, pad_id):
-    log_probs = logits.log_softmax(dim=-1).gather(-1, tgt[..., None]).squeeze(-1)
+    log_probs = (
+        logits.log_softmax(dim=-1).gather(-1, tgt[..., None]).squeeze(-1)
+    )
     return log_probs[tgt != pad_id].mean()
 
 
@@ -92,19 +103,25 @@ def masked_loss(logits, tgt, pad_id):
 @wrong("q2", "Did you mix up positions and vocabulary?")
 def masked_loss(logits, tgt, pad_id):
     batch, length, vocab = logits.shape
-    return F.cross_entropy(logits.reshape(batch, vocab, length), tgt, ignore_index=pad_id)
+    return F.cross_entropy(
+        logits.reshape(batch, vocab, length), tgt, ignore_index=pad_id
+    )
 
 
 @wrong("q2", "expected a tensor, got a float")
 def masked_loss(logits, tgt, pad_id):
-    return F.cross_entropy(logits.transpose(1, 2), tgt, ignore_index=pad_id).item()
+    return F.cross_entropy(
+        logits.transpose(1, 2), tgt, ignore_index=pad_id
+    ).item()
 
 
 # --- q3: GRU cell
 
 
 def parts(x, h, w_ih, w_hh, b_ih, b_hh):
-    return *(x @ w_ih.T + b_ih).chunk(3, dim=-1), *(h @ w_hh.T + b_hh).chunk(3, dim=-1)
+    return *(x @ w_ih.T + b_ih).chunk(3, dim=-1), *(h @ w_hh.T + b_hh).chunk(
+        3, dim=-1
+    )
 
 
 @wrong("q3", "Did you swap z and 1 - z?")
@@ -174,7 +191,10 @@ def global_norm(gradients):
 
 @wrong("q4", "Did you clip each tensor by its own norm?")
 def clip_by_global_norm(gradients, max_norm):
-    clipped = [gradient * max_norm / gradient.norm().clamp(min=max_norm) for gradient in gradients]
+    clipped = [
+        gradient * max_norm / gradient.norm().clamp(min=max_norm)
+        for gradient in gradients
+    ]
     return clipped, global_norm(gradients)
 
 
@@ -193,7 +213,10 @@ def clip_by_global_norm(gradients, max_norm):
 @wrong("q4", "Did you only divide by the norm?")
 def clip_by_global_norm(gradients, max_norm):
     norm = global_norm(gradients)
-    return [gradient / norm if norm > max_norm else gradient for gradient in gradients], norm
+    return [
+        gradient / norm if norm > max_norm else gradient
+        for gradient in gradients
+    ], norm
 
 
 @wrong("q4", "You changed the gradients that you were given")
@@ -207,7 +230,9 @@ def clip_by_global_norm(gradients, max_norm):
 @wrong("q4", "gradients [3] and [4], so √(9 + 16): expected 5, got 7")
 def clip_by_global_norm(gradients, max_norm):
     norm = sum(gradient.norm() for gradient in gradients)
-    return [gradient * max_norm / norm.clamp(min=max_norm) for gradient in gradients], norm
+    return [
+        gradient * max_norm / norm.clamp(min=max_norm) for gradient in gradients
+    ], norm
 
 
 @wrong("q4", "The norm that you return is not the global norm before clipping")
@@ -232,7 +257,7 @@ def start(state, bos_id):
 
 
 def add(results, tokens, eos_id):
-    """Put the tokens of the sentences that have not ended; return whether all have."""
+    """Put the tokens of sentences not yet ended; return whether all have."""
     for ids, token in zip(results, tokens.tolist(), strict=True):
         if ids[-1:] != [eos_id]:
             ids.append(token)
@@ -338,7 +363,9 @@ def greedy_decode(step, state, bos_id, eos_id, max_length):
     return results
 
 
-@wrong("q5", "expected a list with one list of ids for each sentence, got a Tensor")
+@wrong(
+    "q5", "expected a list with one list of ids for each sentence, got a Tensor"
+)
 def greedy_decode(step, state, bos_id, eos_id, max_length):
     tokens, _ = start(state, bos_id)
     steps = []
@@ -358,7 +385,9 @@ def own_inputs(tgt_in, logits):
 
 @wrong("q6", "it is all true or all predicted")
 def scheduled_inputs(tgt_in, logits, probability):
-    return own_inputs(tgt_in, logits) if torch.rand(()) < probability else tgt_in
+    return (
+        own_inputs(tgt_in, logits) if torch.rand(()) < probability else tgt_in
+    )
 
 
 @wrong("q6", "expected both kinds in all of them, got it in 0")
@@ -410,7 +439,9 @@ def scheduled_inputs(tgt_in, logits, probability):
 
 def loss_of(model, batch, pad_id):
     logits = model(batch.src, batch.src_lengths, batch.tgt[:, :-1])
-    return F.cross_entropy(logits.flatten(0, 1), batch.tgt[:, 1:].flatten(), ignore_index=pad_id)
+    return F.cross_entropy(
+        logits.flatten(0, 1), batch.tgt[:, 1:].flatten(), ignore_index=pad_id
+    )
 
 
 def learn(model, optimizer, loss, max_norm):
@@ -425,23 +456,35 @@ def learn(model, optimizer, loss, max_norm):
 def train_step(model, optimizer, batch, pad_id, max_norm):
     model.train()
     logits = model(batch.src, batch.src_lengths, batch.tgt)
-    loss = F.cross_entropy(logits.flatten(0, 1), batch.tgt.flatten(), ignore_index=pad_id)
+    loss = F.cross_entropy(
+        logits.flatten(0, 1), batch.tgt.flatten(), ignore_index=pad_id
+    )
     return learn(model, optimizer, loss, max_norm)
 
 
 @wrong("q7", "expected decoder input [1, 5, 4, 3], got [5, 4, 3, 2]")
 def train_step(model, optimizer, batch, pad_id, max_norm):
     model.train()
-    logits, tgt = model(batch.src, batch.src_lengths, batch.tgt[:, 1:]), batch.tgt[:, 1:]
-    loss = F.cross_entropy(logits.flatten(0, 1), tgt.flatten(), ignore_index=pad_id)
+    logits, tgt = (
+        model(batch.src, batch.src_lengths, batch.tgt[:, 1:]),
+        batch.tgt[:, 1:],
+    )
+    loss = F.cross_entropy(
+        logits.flatten(0, 1), tgt.flatten(), ignore_index=pad_id
+    )
     return learn(model, optimizer, loss, max_norm)
 
 
 @wrong("q7", "The loss looks at the wrong targets")
 def train_step(model, optimizer, batch, pad_id, max_norm):
     model.train()
-    logits, tgt = model(batch.src, batch.src_lengths, batch.tgt[:, :-1]), batch.tgt[:, :-1]
-    loss = F.cross_entropy(logits.flatten(0, 1), tgt.flatten(), ignore_index=pad_id)
+    logits, tgt = (
+        model(batch.src, batch.src_lengths, batch.tgt[:, :-1]),
+        batch.tgt[:, :-1],
+    )
+    loss = F.cross_entropy(
+        logits.flatten(0, 1), tgt.flatten(), ignore_index=pad_id
+    )
     return learn(model, optimizer, loss, max_norm)
 
 
@@ -498,7 +541,8 @@ def train_step(model, optimizer, batch, pad_id, max_norm):
 
 @wrong("q7", "q7 ✗ 1 of 8 points")
 def train_step(model, optimizer, batch, pad_id, max_norm):
-    return broken_train_step(model, optimizer, batch, pad_id, max_norm)  # the notebook's, as it is
+    # the notebook's, as it is
+    return broken_train_step(model, optimizer, batch, pad_id, max_norm)
 
 
 @wrong("q7", "expected the loss, got None")

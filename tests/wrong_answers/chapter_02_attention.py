@@ -14,7 +14,8 @@ def additive_scores(q, k, w_q, w_k, v):
 
 @wrong("q1", "3 queries and 5 keys make 15 scores")
 def additive_scores(q, k, w_q, w_k, v):
-    hidden = q @ w_q.T + (k @ w_k.T).mean(dim=1, keepdim=True)  # one key made of all
+    # one key made of all
+    hidden = q @ w_q.T + (k @ w_k.T).mean(dim=1, keepdim=True)
     return hidden.tanh() @ v
 
 
@@ -30,7 +31,9 @@ def additive_scores(q, k, w_q, w_k, v):
 
 @wrong("q1", "Is a softmax already in there?")
 def additive_scores(q, k, w_q, w_k, v):
-    return (((q @ w_q.T)[:, :, None] + (k @ w_k.T)[:, None]).tanh() @ v).softmax(dim=-1)
+    return (
+        ((q @ w_q.T)[:, :, None] + (k @ w_k.T)[:, None]).tanh() @ v
+    ).softmax(dim=-1)
 
 
 @wrong("q1", "Is the tanh missing?")
@@ -196,7 +199,9 @@ def local_window(scores, center, half_width):
 def local_window(scores, center, half_width):
     distance, sigma = distances(scores, center), half_width / 2
     near = distance.abs() <= half_width
-    return softmax_where(near, scores) * torch.exp(-(distance**2) / 2 * sigma**2)
+    return softmax_where(near, scores) * torch.exp(
+        -(distance**2) / 2 * sigma**2
+    )
 
 
 @wrong("q4", "Did you cut the window out after the softmax?")
@@ -227,7 +232,9 @@ def local_window(scores, center, half_width):
 
 
 def mean_of_values(choice, v):
-    taken = [values[keys].mean(dim=1) for values, keys in zip(v, choice, strict=True)]
+    taken = [
+        values[keys].mean(dim=1) for values, keys in zip(v, choice, strict=True)
+    ]
     return torch.stack(taken)  # (batch, query, draws) -> (batch, query, d_v)
 
 
@@ -239,20 +246,26 @@ def hard_attention(weights, v, draws, generator):
 @wrong("q5", "A query got a value of another sequence")
 def hard_attention(weights, v, draws, generator):
     rows = weights.flatten(0, 1)
-    choice = torch.multinomial(rows, draws, replacement=True, generator=generator)
+    choice = torch.multinomial(
+        rows, draws, replacement=True, generator=generator
+    )
     return v.flatten(0, 1)[choice].mean(dim=1).view(*weights.shape[:2], -1)
 
 
 @wrong("q5", "`torch.multinomial` draws without replacement unless")
 def hard_attention(weights, v, draws, generator):
-    choice = torch.multinomial(weights.flatten(0, 1), draws, generator=generator)
+    choice = torch.multinomial(
+        weights.flatten(0, 1), draws, generator=generator
+    )
     return mean_of_values(choice.view(*weights.shape[:2], draws), v)
 
 
 @wrong("q5", "Are your draws uniform?")
 def hard_attention(weights, v, draws, generator):
     shape = (*weights.shape[:2], draws)
-    return mean_of_values(torch.randint(weights.shape[-1], shape, generator=generator), v)
+    return mean_of_values(
+        torch.randint(weights.shape[-1], shape, generator=generator), v
+    )
 
 
 @wrong("q5", "Did you take the key with the largest weight?")
@@ -262,7 +275,9 @@ def hard_attention(weights, v, draws, generator):
 
 @wrong("q5", "All queries get the same draw")
 def hard_attention(weights, v, draws, generator):
-    choice = torch.multinomial(weights[:, 0], draws, replacement=True, generator=generator)
+    choice = torch.multinomial(
+        weights[:, 0], draws, replacement=True, generator=generator
+    )
     return mean_of_values(choice[:, None].expand(-1, weights.shape[1], -1), v)
 
 
@@ -275,7 +290,9 @@ def hard_attention(weights, v, draws, generator):
 @wrong("q5", "Did you add up the draws")
 def hard_attention(weights, v, draws, generator):
     rows = weights.flatten(0, 1)
-    choice = torch.multinomial(rows, draws, replacement=True, generator=generator)
+    choice = torch.multinomial(
+        rows, draws, replacement=True, generator=generator
+    )
     return draws * mean_of_values(choice.view(*weights.shape[:2], draws), v)
 
 
@@ -283,7 +300,9 @@ def hard_attention(weights, v, draws, generator):
 
 
 def links_of(weights, real):
-    best = torch.nn.functional.one_hot(weights.argmax(dim=-1), weights.shape[-1])
+    best = torch.nn.functional.one_hot(
+        weights.argmax(dim=-1), weights.shape[-1]
+    )
     return (best == 1) & real[..., None]
 
 
@@ -306,7 +325,9 @@ def alignment_error(weights, sure, possible, real):
 
 @wrong("q6", "Did you take the argmax over the outputs?")
 def alignment_error(weights, sure, possible, real):
-    best = torch.nn.functional.one_hot(weights.argmax(dim=1), weights.shape[1]).transpose(1, 2)
+    best = torch.nn.functional.one_hot(
+        weights.argmax(dim=1), weights.shape[1]
+    ).transpose(1, 2)
     return error((best == 1) & real[..., None], sure, possible)
 
 
@@ -329,7 +350,9 @@ def alignment_error(weights, sure, possible, real):
 @wrong("q6", "Did you take the mean of the sentences' errors?")
 def alignment_error(weights, sure, possible, real):
     found = links_of(weights, real)
-    errors = [error(*sentence) for sentence in zip(found, sure, possible, strict=True)]
+    errors = [
+        error(*sentence) for sentence in zip(found, sure, possible, strict=True)
+    ]
     return sum(errors) / len(errors)
 
 

@@ -43,7 +43,9 @@ def beam_step(live, log_probs):
 
 @wrong("q1", "or return probabilities?")
 def beam_step(live, log_probs):
-    best, flat = (live.exp()[:, None] * log_probs.exp()).flatten().topk(len(live))
+    best, flat = (
+        (live.exp()[:, None] * log_probs.exp()).flatten().topk(len(live))
+    )
     return best, flat // log_probs.shape[1], flat % log_probs.shape[1]
 
 
@@ -143,7 +145,9 @@ def best_hypothesis(tokens, token_log_probs, pad_id, alpha):
 @wrong("q2", "Is α a factor in yours?")
 def best_hypothesis(tokens, token_log_probs, pad_id, alpha):
     log_probs, lengths = sums_and_lengths(tokens, token_log_probs, pad_id)
-    return largest(log_probs / (alpha * (5 + lengths) / 6) if alpha else log_probs)
+    return largest(
+        log_probs / (alpha * (5 + lengths) / 6) if alpha else log_probs
+    )
 
 
 @wrong("q2", "Did you take `tokens.shape[1]`?")
@@ -156,7 +160,9 @@ def best_hypothesis(tokens, token_log_probs, pad_id, alpha):
 def best_hypothesis(tokens, token_log_probs, pad_id, alpha):
     log_probs, lengths = sums_and_lengths(tokens, token_log_probs, pad_id)
     place = int(log_probs.argmax())
-    return place, (log_probs[place] / ((5 + lengths[place]) / 6) ** alpha).item()
+    return place, (
+        log_probs[place] / ((5 + lengths[place]) / 6) ** alpha
+    ).item()
 
 
 @wrong("q2", "the best is the one nearest to zero")
@@ -347,7 +353,9 @@ def nucleus(probs, p):
 @wrong("q4", "The most likely token is not in your nucleus")
 def nucleus(probs, p):
     ordered, order = probs.sort(dim=-1)
-    return back(ordered.masked_fill(ordered.cumsum(dim=-1) - ordered >= p, 0.0), order)
+    return back(
+        ordered.masked_fill(ordered.cumsum(dim=-1) - ordered >= p, 0.0), order
+    )
 
 
 @wrong("q4", "The token that crosses p is missing")
@@ -384,7 +392,9 @@ def nucleus(probs, p):
 @wrong("q4", "Is it `<=` where it should be `<`, or")
 def nucleus(probs, p):
     ordered, order = probs.sort(dim=-1, descending=True)
-    return back(ordered.masked_fill(ordered.cumsum(dim=-1) - ordered > p, 0.0), order)
+    return back(
+        ordered.masked_fill(ordered.cumsum(dim=-1) - ordered > p, 0.0), order
+    )
 
 
 @wrong("q4", "What is left does not sum to one")
@@ -425,7 +435,9 @@ def nucleus(probs, p):
 def nucleus(probs, p):
     ordered, order = probs.sort(dim=-1, descending=True)
     size = int((ordered.cumsum(dim=-1) - ordered < p)[0].sum())
-    return back(torch.cat([ordered[:, :size], 0 * ordered[:, size:]], dim=1), order)
+    return back(
+        torch.cat([ordered[:, :size], 0 * ordered[:, size:]], dim=1), order
+    )
 
 
 @wrong("q4", "Did you write into `probs`?")
@@ -448,7 +460,10 @@ def best_first(table, bos_id, eos_id, max_length):
             return ids[1:].tolist(), -cost
         if len(ids) <= max_length:
             for token, log_prob in enumerate(table[ids[-1]].tolist()):
-                heapq.heappush(heap, (cost - log_prob, torch.cat([ids, torch.tensor([token])])))
+                heapq.heappush(
+                    heap,
+                    (cost - log_prob, torch.cat([ids, torch.tensor([token])])),
+                )
 
 
 @wrong("q5", "heapq pops the smallest entry: push minus the log-probability")
@@ -588,18 +603,24 @@ def best_first(table, bos_id, eos_id, max_length):
 
 @wrong("q6", "`repeat` lays the whole batch end to end")
 def repeat_state(state, beam):
-    return {name: tensor.repeat(beam, *[1] * (tensor.dim() - 1)) for name, tensor in state.items()}
+    return {
+        name: tensor.repeat(beam, *[1] * (tensor.dim() - 1))
+        for name, tensor in state.items()
+    }
 
 
 @wrong("q6", "expected shape (6, 1), got (6,)")
 def repeat_state(state, beam):
-    return {name: tensor.repeat_interleave(beam) for name, tensor in state.items()}
+    return {
+        name: tensor.repeat_interleave(beam) for name, tensor in state.items()
+    }
 
 
 @wrong("q6", "Their rows are repeated and nothing else")
 def repeat_state(state, beam):
     return {
-        name: tensor.repeat(1, beam).view(-1, tensor.shape[1]) for name, tensor in state.items()
+        name: tensor.repeat(1, beam).view(-1, tensor.shape[1])
+        for name, tensor in state.items()
     }
 
 
@@ -609,7 +630,9 @@ def advance(step, choose, tokens, state):
     parents, tokens = choose(log_probs)
     batch, beam = parents.shape
     rows = (torch.arange(batch)[:, None] * beam + parents).flatten()
-    return tokens.flatten(), {name: tensor[rows] for name, tensor in state.items()}
+    return tokens.flatten(), {
+        name: tensor[rows] for name, tensor in state.items()
+    }
 
 
 @wrong("q6", "The state stays where it was")
@@ -624,7 +647,9 @@ def advance(step, choose, tokens, state):
     log_probs, state = step(tokens, state)
     parents, tokens = choose(log_probs)
     rows = parents.flatten()
-    return tokens.flatten(), {name: tensor[rows] for name, tensor in state.items()}
+    return tokens.flatten(), {
+        name: tensor[rows] for name, tensor in state.items()
+    }
 
 
 @wrong("q6", "reorder every tensor of the dictionary")
@@ -645,7 +670,9 @@ def advance(step, choose, tokens, state):
         for sentence in range(batch):
             for place in range(beam):
                 parent = int(parents[sentence, place])
-                tensor[sentence * beam + place] = tensor[sentence * beam + parent]
+                tensor[sentence * beam + place] = tensor[
+                    sentence * beam + parent
+                ]
     return tokens.flatten(), state
 
 
@@ -653,8 +680,12 @@ def advance(step, choose, tokens, state):
 def advance(step, choose, tokens, state):
     log_probs, state = step(tokens, state)
     parents, tokens = choose(log_probs)
-    rows = (torch.arange(len(parents))[:, None] * len(parents) + parents).flatten()
-    return tokens.flatten(), {name: tensor[rows] for name, tensor in state.items()}
+    rows = (
+        torch.arange(len(parents))[:, None] * len(parents) + parents
+    ).flatten()
+    return tokens.flatten(), {
+        name: tensor[rows] for name, tensor in state.items()
+    }
 
 
 @wrong("q6", "the tokens come row by row")
@@ -663,7 +694,9 @@ def advance(step, choose, tokens, state):
     parents, tokens = choose(log_probs)
     batch, beam = parents.shape
     rows = (torch.arange(batch)[:, None] * beam + parents).flatten()
-    return tokens.T.flatten(), {name: tensor[rows] for name, tensor in state.items()}
+    return tokens.T.flatten(), {
+        name: tensor[rows] for name, tensor in state.items()
+    }
 
 
 @wrong("q6", "expected shape (6,) = (batch · beam), got (2, 3)")
@@ -682,9 +715,17 @@ def start(beam_size):
     return torch.tensor([0.0] + [-math.inf] * (beam_size - 1))
 
 
-def run(step, state, bos_id, eos_id, beam_size, max_length, live, follow, write):
-    state = {name: tensor.repeat_interleave(beam_size, dim=0) for name, tensor in state.items()}
-    tokens, written = torch.full((beam_size,), bos_id), [[] for _ in range(beam_size)]
+def run(
+    step, state, bos_id, eos_id, beam_size, max_length, live, follow, write
+):
+    state = {
+        name: tensor.repeat_interleave(beam_size, dim=0)
+        for name, tensor in state.items()
+    }
+    tokens, written = (
+        torch.full((beam_size,), bos_id),
+        [[] for _ in range(beam_size)],
+    )
     best, best_log_prob = [], -math.inf
     for _ in range(max_length):
         before = state
@@ -721,7 +762,17 @@ def search_one(step, state, bos_id, eos_id, beam_size, max_length):
 @wrong("q7", "Do all hypotheses begin with log-probability 0?")
 def search_one(step, state, bos_id, eos_id, beam_size, max_length):
     live = torch.zeros(beam_size)
-    return run(step, state, bos_id, eos_id, beam_size, max_length, live, by_parents, copies)
+    return run(
+        step,
+        state,
+        bos_id,
+        eos_id,
+        beam_size,
+        max_length,
+        live,
+        by_parents,
+        copies,
+    )
 
 
 @wrong("q7", "The state does not follow its hypothesis")
@@ -730,7 +781,9 @@ def search_one(step, state, bos_id, eos_id, beam_size, max_length):
         return after
 
     live = start(beam_size)
-    return run(step, state, bos_id, eos_id, beam_size, max_length, live, follow, copies)
+    return run(
+        step, state, bos_id, eos_id, beam_size, max_length, live, follow, copies
+    )
 
 
 @wrong("q7", "Which row does the new hypothesis k need?")
@@ -739,7 +792,9 @@ def search_one(step, state, bos_id, eos_id, beam_size, max_length):
         return by_parents(before, before, parents)
 
     live = start(beam_size)
-    return run(step, state, bos_id, eos_id, beam_size, max_length, live, follow, copies)
+    return run(
+        step, state, bos_id, eos_id, beam_size, max_length, live, follow, copies
+    )
 
 
 @wrong("q7", "Two children of one parent share its list")
@@ -748,7 +803,17 @@ def search_one(step, state, bos_id, eos_id, beam_size, max_length):
         return [written[parent] for parent in parents]
 
     live = start(beam_size)
-    return run(step, state, bos_id, eos_id, beam_size, max_length, live, by_parents, write)
+    return run(
+        step,
+        state,
+        bos_id,
+        eos_id,
+        beam_size,
+        max_length,
+        live,
+        by_parents,
+        write,
+    )
 
 
 @wrong("q7", "did you take those that stood in the same place?")
@@ -757,13 +822,29 @@ def search_one(step, state, bos_id, eos_id, beam_size, max_length):
         return [list(ids) for ids in written]
 
     live = start(beam_size)
-    return run(step, state, bos_id, eos_id, beam_size, max_length, live, by_parents, write)
+    return run(
+        step,
+        state,
+        bos_id,
+        eos_id,
+        beam_size,
+        max_length,
+        live,
+        by_parents,
+        write,
+    )
 
 
 @wrong("q7", "Did you change something that was no bug?")
 def search_one(step, state, bos_id, eos_id, beam_size, max_length):
-    state = {name: tensor.repeat_interleave(beam_size, dim=0) for name, tensor in state.items()}
-    tokens, written = torch.full((beam_size,), bos_id), [[] for _ in range(beam_size)]
+    state = {
+        name: tensor.repeat_interleave(beam_size, dim=0)
+        for name, tensor in state.items()
+    }
+    tokens, written = (
+        torch.full((beam_size,), bos_id),
+        [[] for _ in range(beam_size)],
+    )
     live = start(beam_size)
     for _ in range(max_length):
         log_probs, state = step(tokens, state)

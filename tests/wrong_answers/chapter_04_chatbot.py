@@ -18,7 +18,10 @@ def cut(items, size):
 
 
 def shuffled(items, generator):
-    return [items[i] for i in torch.randperm(len(items), generator=generator).tolist()]
+    return [
+        items[i]
+        for i in torch.randperm(len(items), generator=generator).tolist()
+    ]
 
 
 def by_length(lengths, indices):
@@ -36,14 +39,18 @@ def bucketed(lengths, batch_size, bucket, generator):
 @wrong("q1", "got a list of Tensor; `.tolist()` turns a tensor into lists")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
-    for chunk in cut(torch.randperm(len(lengths), generator=generator), bucket * batch_size):
+    for chunk in cut(
+        torch.randperm(len(lengths), generator=generator), bucket * batch_size
+    ):
         made += cut(chunk[torch.tensor(lengths)[chunk].argsort()], batch_size)
     return shuffled(made, generator)
 
 
 @wrong("q1", "Did you draw with replacement")
 def bucketed(lengths, batch_size, bucket, generator):
-    order = torch.randint(len(lengths), (len(lengths),), generator=generator).tolist()
+    order = torch.randint(
+        len(lengths), (len(lengths),), generator=generator
+    ).tolist()
     made = []
     for chunk in cut(order, bucket * batch_size):
         made += cut(by_length(lengths, chunk), batch_size)
@@ -53,9 +60,13 @@ def bucketed(lengths, batch_size, bucket, generator):
 @wrong("q1", "Did you drop the last batch, or the last chunk")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
-    for chunk in cut(shuffled(range(len(lengths)), generator), bucket * batch_size):
+    for chunk in cut(
+        shuffled(range(len(lengths)), generator), bucket * batch_size
+    ):
         made += cut(by_length(lengths, chunk), batch_size)
-    return shuffled([batch for batch in made if len(batch) == batch_size], generator)
+    return shuffled(
+        [batch for batch in made if len(batch) == batch_size], generator
+    )
 
 
 @wrong("q1", "23 lengths, batch_size 4, bucket 2: in no batch are")
@@ -84,7 +95,9 @@ def bucketed(lengths, batch_size, bucket, generator):
 @wrong("q1", "`sort()` alone sorts the indices; it needs a `key`")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
-    for chunk in cut(shuffled(range(len(lengths)), generator), bucket * batch_size):
+    for chunk in cut(
+        shuffled(range(len(lengths)), generator), bucket * batch_size
+    ):
         made += cut(sorted(chunk), batch_size)
     return shuffled(made, generator)
 
@@ -98,7 +111,9 @@ def bucketed(lengths, batch_size, bucket, generator):
 @wrong("q1", "the model sees all short sequences first")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
-    for chunk in cut(shuffled(range(len(lengths)), generator), bucket * batch_size):
+    for chunk in cut(
+        shuffled(range(len(lengths)), generator), bucket * batch_size
+    ):
         made += cut(by_length(lengths, chunk), batch_size)
     return made
 
@@ -112,21 +127,27 @@ def bucketed(lengths, batch_size, bucket, generator):
 def bucketed(lengths, batch_size, bucket, generator):
     generator.manual_seed(0)
     made = []
-    for chunk in cut(shuffled(range(len(lengths)), generator), bucket * batch_size):
+    for chunk in cut(
+        shuffled(range(len(lengths)), generator), bucket * batch_size
+    ):
         made += cut(by_length(lengths, chunk), batch_size)
     return shuffled(made, generator)
 
 
 @wrong("q1", "Did you sort all lengths at once?")
 def bucketed(lengths, batch_size, bucket, generator):
-    return shuffled(cut(by_length(lengths, range(len(lengths))), batch_size), generator)
+    return shuffled(
+        cut(by_length(lengths, range(len(lengths))), batch_size), generator
+    )
 
 
 @wrong("q1", "Did you cut into `bucket` chunks?")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
     per_chunk = math.ceil(len(lengths) / batch_size / bucket)
-    for chunk in cut(shuffled(range(len(lengths)), generator), per_chunk * batch_size):
+    for chunk in cut(
+        shuffled(range(len(lengths)), generator), per_chunk * batch_size
+    ):
         made += cut(by_length(lengths, chunk), batch_size)
     return shuffled(made, generator)
 
@@ -134,7 +155,9 @@ def bucketed(lengths, batch_size, bucket, generator):
 @wrong("q1", "Or did you sort everything, and shuffle within the chunks?")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
-    for chunk in cut(by_length(lengths, range(len(lengths))), bucket * batch_size):
+    for chunk in cut(
+        by_length(lengths, range(len(lengths))), bucket * batch_size
+    ):
         made += cut(shuffled(chunk, generator), batch_size)
     return shuffled(made, generator)
 
@@ -152,7 +175,9 @@ def bucketed(lengths, batch_size, bucket, generator):
 @wrong("q1", "neither does a plain `torch.randperm(n)`")
 def bucketed(lengths, batch_size, bucket, generator):
     made = []
-    for chunk in cut(shuffled(range(len(lengths)), generator), bucket * batch_size):
+    for chunk in cut(
+        shuffled(range(len(lengths)), generator), bucket * batch_size
+    ):
         made += cut(by_length(lengths, chunk), batch_size)
     return shuffled(made, None)
 
@@ -161,7 +186,9 @@ def bucketed(lengths, batch_size, bucket, generator):
 
 
 def said(prompt):
-    kept = "".join(mark for mark in prompt.lower() if mark.isalnum() or mark.isspace())
+    kept = "".join(
+        mark for mark in prompt.lower() if mark.isalnum() or mark.isspace()
+    )
     return " ".join(kept.split())
 
 
@@ -170,13 +197,17 @@ def checksum(text):
 
 
 def parts(exchanges, out):
-    return [e for e in exchanges if not out(e)], [e for e in exchanges if out(e)]
+    return [e for e in exchanges if not out(e)], [
+        e for e in exchanges if out(e)
+    ]
 
 
 @wrong("q2", "does a dict keep only the last?")
 def split_by_prompt(exchanges, one_in):
     replies = dict(exchanges)
-    return parts(list(replies.items()), lambda e: checksum(said(e[0])) % one_in == 0)
+    return parts(
+        list(replies.items()), lambda e: checksum(said(e[0])) % one_in == 0
+    )
 
 
 @wrong("q2", "Did you return the prompt in the form that you compare?")
@@ -187,7 +218,9 @@ def split_by_prompt(exchanges, one_in):
 
 @wrong("q2", "Did you return them in the order train, held_out?")
 def split_by_prompt(exchanges, one_in):
-    train, held_out = parts(exchanges, lambda e: checksum(said(e[0])) % one_in == 0)
+    train, held_out = parts(
+        exchanges, lambda e: checksum(said(e[0])) % one_in == 0
+    )
     return held_out, train
 
 
@@ -220,7 +253,9 @@ def split_by_prompt(exchanges, one_in):
 
 @wrong("q2", "A prompt with another punctuation mark is in the other part")
 def split_by_prompt(exchanges, one_in):
-    return parts(exchanges, lambda e: checksum(e[0].lower().strip()) % one_in == 0)
+    return parts(
+        exchanges, lambda e: checksum(e[0].lower().strip()) % one_in == 0
+    )
 
 
 @wrong("q2", "`string.punctuation` knows only those of an American typewriter")
@@ -236,7 +271,9 @@ def split_by_prompt(exchanges, one_in):
 @wrong("q2", "A mark that is taken out may leave its space behind")
 def split_by_prompt(exchanges, one_in):
     def words(prompt):
-        return "".join(mark for mark in prompt.lower() if mark.isalnum() or mark == " ")
+        return "".join(
+            mark for mark in prompt.lower() if mark.isalnum() or mark == " "
+        )
 
     return parts(exchanges, lambda e: checksum(words(e[0])) % one_in == 0)
 
@@ -244,7 +281,11 @@ def split_by_prompt(exchanges, one_in):
 @wrong("q2", "Did you keep only a to z?")
 def split_by_prompt(exchanges, one_in):
     def words(prompt):
-        kept = "".join(mark for mark in prompt.lower() if mark in string.ascii_lowercase + " ")
+        kept = "".join(
+            mark
+            for mark in prompt.lower()
+            if mark in string.ascii_lowercase + " "
+        )
         return " ".join(kept.split())
 
     return parts(exchanges, lambda e: checksum(words(e[0])) % one_in == 0)
@@ -332,13 +373,21 @@ def perplexity(batches):
 
 @wrong("q3", "A short reply counts as much as a long one")
 def perplexity(batches):
-    rows = [row for log_probs, real in batches for row in zip(log_probs, real, strict=True)]
+    rows = [
+        row
+        for log_probs, real in batches
+        for row in zip(log_probs, real, strict=True)
+    ]
     return math.exp(sum(mean_loss(*row) for row in rows) / len(rows))
 
 
 @wrong("q3", "or even a perplexity, for each reply")
 def perplexity(batches):
-    rows = [row for log_probs, real in batches for row in zip(log_probs, real, strict=True)]
+    rows = [
+        row
+        for log_probs, real in batches
+        for row in zip(log_probs, real, strict=True)
+    ]
     return sum(math.exp(mean_loss(*row)) for row in rows) / len(rows)
 
 
@@ -349,8 +398,11 @@ def perplexity(batches):
 
 @wrong("q3", "Keep a sum and a count, and divide once")
 def perplexity(batches):
-    replies = sum(len(real) for _, real in batches)  # every batch by its replies, not its tokens
-    return math.exp(sum(mean_loss(*batch) * len(batch[1]) for batch in batches) / replies)
+    # every batch by its replies, not its tokens
+    replies = sum(len(real) for _, real in batches)
+    return math.exp(
+        sum(mean_loss(*batch) * len(batch[1]) for batch in batches) / replies
+    )
 
 
 @wrong("q3", "or of their perplexities?")
@@ -391,42 +443,66 @@ def distinct(replies, n):
 @wrong("q4", "'a b a c a b', n 2: 4 different pairs (ab, ba, ac, ca) of 5")
 def distinct(replies, n):
     count = sum(max(0, len(words) - n + 1) for words in replies)
-    return share([word for words in replies if len(words) >= n for word in words], count)
+    return share(
+        [word for words in replies if len(words) >= n for word in words], count
+    )
 
 
 @wrong("q4", "Do you use n, or do you always take pairs?")
 def distinct(replies, n):
-    return share([pair for words in replies for pair in zip(words, words[1:], strict=False)])
+    return share(
+        [
+            pair
+            for words in replies
+            for pair in zip(words, words[1:], strict=False)
+        ]
+    )
 
 
 @wrong("q4", "or forget their order?")
 def distinct(replies, n):
-    return share([frozenset(ngram) for words in replies for ngram in ngrams_of(words, n)])
+    return share(
+        [frozenset(ngram) for words in replies for ngram in ngrams_of(words, n)]
+    )
 
 
 @wrong("q4", "Did you glue the words together")
 def distinct(replies, n):
-    return share(["".join(ngram) for words in replies for ngram in ngrams_of(words, n)])
+    return share(
+        ["".join(ngram) for words in replies for ngram in ngrams_of(words, n)]
+    )
 
 
 @wrong("q4", "Do you step on by n?")
 def distinct(replies, n):
-    return share([ngram for words in replies for ngram in ngrams_of(words, n)[::n]])
+    return share(
+        [ngram for words in replies for ngram in ngrams_of(words, n)[::n]]
+    )
 
 
 @wrong("q4", "not k − n")
 def distinct(replies, n):
-    return share([ngram for words in replies for ngram in ngrams_of(words, n)[:-1]])
+    return share(
+        [ngram for words in replies for ngram in ngrams_of(words, n)[:-1]]
+    )
 
 
 @wrong("q4", "and no shorter ones at its end")
 def distinct(replies, n):
-    return share([tuple(words[i : i + n]) for words in replies for i in range(len(words))])
+    return share(
+        [
+            tuple(words[i : i + n])
+            for words in replies
+            for i in range(len(words))
+        ]
+    )
 
 
 @wrong("q4", "Did you measure each reply by itself, and take the mean?")
 def distinct(replies, n):
-    shares = [share(ngrams_of(words, n)) for words in replies if len(words) >= n]
+    shares = [
+        share(ngrams_of(words, n)) for words in replies if len(words) >= n
+    ]
     if not shares:
         raise ValueError("nothing to measure")
     return sum(shares) / len(shares)
@@ -459,7 +535,8 @@ def distinct(replies, n):
 def distinct(replies, n):
     ngrams = []
     for words in replies:
-        ngrams += ngrams_of(words, min(n, len(words)))  # a short reply as one n-gram
+        # a short reply as one n-gram
+        ngrams += ngrams_of(words, min(n, len(words)))
     return share(ngrams)
 
 
@@ -475,7 +552,8 @@ def distinct(replies, n):
     return len(set(ngrams)) / max(1, len(ngrams))
 
 
-# Question 5: resume. What is wrong may be in `checkpoint` or in `restore`; the other stays right.
+# Question 5: resume. What is wrong may be in `checkpoint` or in `restore`; the
+# other stays right.
 
 
 def state_of(run):
@@ -516,7 +594,10 @@ def restore(run, saved):
     put_back(run, saved)
 
 
-@wrong("q5", "Write into the model, the optimizer and the schedule that the run has")
+@wrong(
+    "q5",
+    "Write into the model, the optimizer and the schedule that the run has",
+)
 def restore(run, saved):
     resumed = copy.deepcopy(run)
     put_back(resumed, saved)
@@ -571,9 +652,12 @@ def checkpoint(run):
     return state_of(run)
 
 
-@wrong("q5", "saved['optimizer']['state'][0]['step'] is no longer what was saved")
+@wrong(
+    "q5", "saved['optimizer']['state'][0]['step'] is no longer what was saved"
+)
 def checkpoint(run):
-    saved = state_of(run)  # the weights are copied, the optimizer's means are not
+    # the weights are copied, the optimizer's means are not
+    saved = state_of(run)
     saved["model"] = copy.deepcopy(saved["model"])
     return saved
 
@@ -803,7 +887,9 @@ def early_stopping(model, train_epoch, valid_loss, patience, max_epochs):
         losses.append(valid_loss(model))
         waited += 1
         if losses[-1] < lowest:
-            best = [parameter.detach().clone() for parameter in model.parameters()]
+            best = [
+                parameter.detach().clone() for parameter in model.parameters()
+            ]
             lowest, waited = losses[-1], 0
     for parameter, value in zip(model.parameters(), best, strict=True):
         parameter.data.copy_(value)
@@ -849,7 +935,10 @@ def rerank(log_p, log_p_others, penalty):
 @wrong("q7", "expected a difference of 1.386, got none")
 def rerank(log_p, log_p_others, penalty):
     everything = log_p_others.flatten()  # one number for all candidates
-    return ranked(log_p - penalty * (everything.logsumexp(dim=0) - math.log(len(everything))))
+    return ranked(
+        log_p
+        - penalty * (everything.logsumexp(dim=0) - math.log(len(everything)))
+    )
 
 
 @wrong("q7", "Did you take the exponential first?")
@@ -869,7 +958,9 @@ def rerank(log_p, log_p_others, penalty):
 
 @wrong("q7", "Dividing the logarithm by N is something else")
 def rerank(log_p, log_p_others, penalty):
-    return ranked(log_p - penalty * log_p_others.logsumexp(dim=1) / log_p_others.shape[1])
+    return ranked(
+        log_p - penalty * log_p_others.logsumexp(dim=1) / log_p_others.shape[1]
+    )
 
 
 @wrong("q7", "inside the bracket that the penalty multiplies")

@@ -1,7 +1,8 @@
-"""Keep pages small: drop the style rules and icons that no page uses, and draw with 256 colours.
+"""Keep pages small: drop unused style rules and icons, draw with 256 colours.
 
-The theme's style sheet holds all of Bootstrap and all of Font Awesome, 400 kB of which the book
-uses a quarter, and its icon fonts hold thousands of icons for our dozen.
+The theme's style sheet holds all of Bootstrap and all of Font Awesome, 400 kB
+of which the book uses a quarter, and its icon fonts hold thousands of icons for
+our dozen.
 """
 
 import logging
@@ -15,41 +16,60 @@ from fontTools.ttLib import TTFont
 from PIL import Image
 from sphinx.application import Sphinx
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table it prunes
+# it reports every table it prunes
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
-UNUSED = ("**/*.map", "**/*.ttf", "**/*.woff2", "*.html", "scripts/fontawesome*", "locales")
+UNUSED = (
+    "**/*.map",
+    "**/*.ttf",
+    "**/*.woff2",
+    "*.html",
+    "scripts/fontawesome*",
+    "locales",
+)
 WORD = re.compile(r"-?[A-Za-z_][\w-]*")
 NAME = re.compile(r"[.#](-?[A-Za-z_](?:[\w-]|\\.)*)")
 FONT_SOURCE = re.compile(r"(?<=src:)url\([^)]*?(fa-[\w-]+)\.woff2\)[^;}]*")
-GLYPH = re.compile("[\ue000-\uf8ff]")  # the block of Unicode that icon fonts use
+# the block of Unicode that icon fonts use
+GLYPH = re.compile("[\ue000-\uf8ff]")
 
 
 def _keep(selector: str, words: set[str]) -> bool:
-    """Whether every class and id that a selector names occurs somewhere in the site."""
+    """Whether every class and id of a selector occurs somewhere in the site."""
     outside_not = re.sub(r":not\([^)]*\)", "", selector)
     return all(name in words for name in NAME.findall(outside_not))
 
 
 def purge(css: str, words: set[str]) -> str:
-    """Drop the rules of a style sheet whose classes and ids are not among ``words``."""
+    """Drop a style sheet's rules whose classes and ids are not in ``words``."""
     out = []
-    for node in tinycss2.parse_stylesheet(css, skip_comments=True, skip_whitespace=True):
+    for node in tinycss2.parse_stylesheet(
+        css, skip_comments=True, skip_whitespace=True
+    ):
         if node.type == "qualified-rule":
             selectors = _split(tinycss2.serialize(node.prelude))
             kept = [s for s in selectors if _keep(s, words)]
             if kept:
-                out.append(f"{','.join(kept)}{{{tinycss2.serialize(node.content)}}}")
-        elif node.type == "at-rule" and node.lower_at_keyword in ("media", "supports"):
+                out.append(
+                    f"{','.join(kept)}{{{tinycss2.serialize(node.content)}}}"
+                )
+        elif node.type == "at-rule" and node.lower_at_keyword in (
+            "media",
+            "supports",
+        ):
             inner = purge(tinycss2.serialize(node.content), words)
             if inner:
-                out.append(f"@{node.at_keyword}{tinycss2.serialize(node.prelude)}{{{inner}}}")
+                out.append(
+                    f"@{node.at_keyword}{tinycss2.serialize(node.prelude)}"
+                    f"{{{inner}}}"
+                )
         else:
             out.append(node.serialize())
     return "".join(out)
 
 
 def _split(selectors: str) -> list[str]:
-    """Split a selector list at its commas, but not at those inside ``:is(…)``."""
+    """Split a selector list at its commas, but not those inside ``:is(…)``."""
     parts, depth, start = [], 0, 0
     for i, char in enumerate(selectors):
         depth += (char == "(") - (char == ")")
@@ -60,28 +80,38 @@ def _split(selectors: str) -> list[str]:
 
 
 def shrink(figure: Path) -> None:
-    """Store a figure with a palette: half the size, and no difference to the eye."""
+    """Store a figure with a palette: half the size, and the same to the eye."""
     with Image.open(figure) as image:
         on_white = Image.new("RGB", image.size, "white")
-        on_white.paste(image, mask=image.getchannel("A") if image.mode == "RGBA" else None)
+        on_white.paste(
+            image, mask=image.getchannel("A") if image.mode == "RGBA" else None
+        )
     on_white.quantize(256, dither=Image.Dither.NONE).save(figure, optimize=True)
 
 
 def slim(app: Sphinx, exception: Exception | None) -> None:
-    """Purge every style sheet, cut the icon fonts to the icons still named, shrink the figures."""
+    """Purge the style sheets, cut the icon fonts and shrink the figures.
+
+    The fonts keep the icons that are still named.
+    """
     if exception:
         return
     for figure in Path(app.outdir, "_images").glob("*.png"):
         shrink(figure)
     static = Path(app.outdir, "_static")
     sources = [*Path(app.outdir).rglob("*.html"), *static.rglob("*.js")]
-    words = {w for f in sources for w in WORD.findall(f.read_text(encoding="utf-8"))}
+    words = {
+        w for f in sources for w in WORD.findall(f.read_text(encoding="utf-8"))
+    }
     glyphs: set[str] = set()
     for sheet in static.rglob("*.css"):
         css = purge(sheet.read_text(encoding="utf-8"), words)
         glyphs.update(GLYPH.findall(css))
         sheet.write_text(
-            FONT_SOURCE.sub(r'url("../vendor/fontawesome/webfonts/\1.woff") format("woff")', css),
+            FONT_SOURCE.sub(
+                r'url("../vendor/fontawesome/webfonts/\1.woff") format("woff")',
+                css,
+            ),
             encoding="utf-8",
         )
     for path in (static / "vendor/fontawesome/webfonts").glob("*.ttf"):

@@ -10,17 +10,20 @@ points = None
 
 
 def run(clip_by_global_norm, gradients, max_norm):
-    """Clip, and return the clipped gradients and the norm if the answer has that form."""
-    answer = clip_by_global_norm([torch.tensor(gradient) for gradient in gradients], max_norm)
+    """Clip; return the gradients and the norm if the answer has that form."""
+    answer = clip_by_global_norm(
+        [torch.tensor(gradient) for gradient in gradients], max_norm
+    )
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise UnusableAnswerError(
-            f"expected two things, `return clipped, norm`, got one {type(answer).__name__}"
+            "expected two things, `return clipped, norm`, got one "
+            f"{type(answer).__name__}"
         )
     clipped, norm = answer
     if not isinstance(clipped, list | tuple) or len(clipped) != len(gradients):
         raise UnusableAnswerError(
-            f"the first of the two: expected a list of {len(gradients)} tensors, one for each "
-            f"gradient, got {type(clipped).__name__}"
+            f"the first of the two: expected a list of {len(gradients)} "
+            f"tensors, one for each gradient, got {type(clipped).__name__}"
         )
     return clipped, norm
 
@@ -28,15 +31,18 @@ def run(clip_by_global_norm, gradients, max_norm):
 def expect_clipped(clip_by_global_norm, gradients, max_norm, expected):
     clipped, _ = run(clip_by_global_norm, gradients, max_norm)
     for i, (got, wanted) in enumerate(zip(clipped, expected, strict=True)):
-        name = f"gradients {show(gradients)}, max_norm {max_norm:g}: gradient {i}"
+        name = (
+            f"gradients {show(gradients)}, max_norm {max_norm:g}: gradient {i}"
+        )
         expect_close(got, torch.tensor(wanted), name=name)
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The norm that you return is not the global norm before clipping. Lay all gradients end "
-        "to end as one long vector: square every number, add them all up, take one root."
+        "The norm that you return is not the global norm before clipping. "
+        "Lay all gradients end to end as one long vector: square every "
+        "number, add them all up, take one root."
     ),
 )
 def test_norm(clip_by_global_norm):
@@ -47,8 +53,9 @@ def test_norm(clip_by_global_norm):
 @test_case(
     points=1,
     failure_message=(
-        "Your clipped gradient is wrong. Did you clip each number on its own? That changes the "
-        "direction of the step: [6, 8] becomes [1, 1]. Multiply all numbers by the same factor."
+        "Your clipped gradient is wrong. Did you clip each number on its "
+        "own? That changes the direction of the step: [6, 8] becomes [1, 1]. "
+        "Multiply all numbers by the same factor."
     ),
 )
 def test_direction_stays(clip_by_global_norm):
@@ -58,21 +65,26 @@ def test_direction_stays(clip_by_global_norm):
 @test_case(
     points=1,
     failure_message=(
-        "With two tensors your clipping is wrong. Did you clip each tensor by its own norm? Then a "
-        "small one keeps its size while a large one shrinks, and the direction of the step "
-        "changes. Use one factor for all of them."
+        "With two tensors your clipping is wrong. Did you clip each tensor "
+        "by its own norm? Then a small one keeps its size while a large one "
+        "shrinks, and the direction of the step changes. Use one factor for "
+        "all of them."
     ),
 )
 def test_one_factor_for_all(clip_by_global_norm):
-    gradients, expected = [[6.0, 0.0], [0.0, 8.0, 0.0]], [[0.6, 0.0], [0.0, 0.8, 0.0]]
+    gradients, expected = (
+        [[6.0, 0.0], [0.0, 8.0, 0.0]],
+        [[0.6, 0.0], [0.0, 0.8, 0.0]],
+    )
     expect_clipped(clip_by_global_norm, gradients, 1.0, expected)
 
 
 @test_case(
     points=1,
     failure_message=(
-        "You change gradients that are small enough. Clipping sets a ceiling, not a size: a norm "
-        "below max_norm leaves every number as it is. That is what the max in the formula does."
+        "You change gradients that are small enough. Clipping sets a "
+        "ceiling, not a size: a norm below max_norm leaves every number as "
+        "it is. That is what the max in the formula does."
     ),
 )
 def test_small_gradients_stay(clip_by_global_norm):
@@ -82,8 +94,8 @@ def test_small_gradients_stay(clip_by_global_norm):
 @test_case(
     points=1,
     failure_message=(
-        "Your clipped gradients do not have the norm max_norm. Did you only divide by the norm? "
-        "That makes it 1; multiply by max_norm as well."
+        "Your clipped gradients do not have the norm max_norm. Did you only "
+        "divide by the norm? That makes it 1; multiply by max_norm as well."
     ),
 )
 def test_max_norm_is_used(clip_by_global_norm):
@@ -93,14 +105,18 @@ def test_max_norm_is_used(clip_by_global_norm):
 @test_case(
     points=1,
     failure_message=(
-        "You changed the gradients that you were given. The question asks for new tensors: `*=` "
-        "and `mul_` write into the caller's memory, while `g * factor` makes a new one."
+        "You changed the gradients that you were given. The question asks "
+        "for new tensors: `*=` and `mul_` write into the caller's memory, "
+        "while `g * factor` makes a new one."
     ),
 )
 def test_input_is_left_alone(clip_by_global_norm):
     gradients = [torch.tensor([6.0]), torch.tensor([8.0])]
     if clip_by_global_norm(gradients, 1.0) is None:
-        raise UnusableAnswerError("expected two things, `return clipped, norm`, got None")
+        raise UnusableAnswerError(
+            "expected two things, `return clipped, norm`, got None"
+        )
     assert show(gradients) == "[[6], [8]]", (
-        f"gradients [[6], [8]] before the call: expected the same after it, got {show(gradients)}"
+        "gradients [[6], [8]] before the call: expected the same after it, "
+        f"got {show(gradients)}"
     )

@@ -42,24 +42,34 @@ def padded_batch():
 
 
 def run(train_step, model, data, max_norm=NO_BOUND):
-    """Take one step of SGD with learning rate 1; return the loss and the change of the weights."""
+    """Take one step of SGD; return the loss and the change of the weights.
+
+    The learning rate is 1.
+    """
     before = model.table.detach().clone()
-    loss = train_step(model, torch.optim.SGD(model.parameters(), lr=1.0), data, 0, max_norm)
+    loss = train_step(
+        model, torch.optim.SGD(model.parameters(), lr=1.0), data, 0, max_norm
+    )
     if loss is None:
-        raise UnusableAnswerError("expected the loss, got None. Is a `return` missing?")
+        raise UnusableAnswerError(
+            "expected the loss, got None. Is a `return` missing?"
+        )
     return loss, model.table.detach() - before
 
 
 def true_loss(model, data):
     logits = model.table[data.tgt[:, :-1]]
-    return cross_entropy(logits.flatten(0, 1), data.tgt[:, 1:].flatten(), ignore_index=0)
+    return cross_entropy(
+        logits.flatten(0, 1), data.tgt[:, 1:].flatten(), ignore_index=0
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The decoder reads the very token that it must predict. It only has to copy, so the loss "
-        "falls to nothing and nothing is learned. Feed it all target tokens but the last."
+        "The decoder reads the very token that it must predict. It only has "
+        "to copy, so the loss falls to nothing and nothing is learned. Feed "
+        "it all target tokens but the last."
     ),
 )
 def test_decoder_input(train_step):
@@ -67,15 +77,17 @@ def test_decoder_input(train_step):
     run(train_step, model, data)
     fed, wanted = show(model.fed[0]), show(data.tgt[0, :-1])
     assert torch.equal(model.fed, data.tgt[:, :-1]), (
-        f"target [1, 5, 4, 3, 2], BOS 1, EOS 2: expected decoder input {wanted}, got {fed}"
+        "target [1, 5, 4, 3, 2], BOS 1, EOS 2: expected decoder input "
+        f"{wanted}, got {fed}"
     )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The loss looks at the wrong targets. After the first token, BOS, the model is to predict "
-        "the second: compare its logits with all target tokens but the first."
+        "The loss looks at the wrong targets. After the first token, BOS, "
+        "the model is to predict the second: compare its logits with all "
+        "target tokens but the first."
     ),
 )
 def test_targets(train_step):
@@ -88,47 +100,56 @@ def test_targets(train_step):
 @test_case(
     points=1,
     failure_message=(
-        "Padding counts in your loss. The model would be praised for writing PAD after PAD, and "
-        "the short sentences of a batch would teach it little else."
+        "Padding counts in your loss. The model would be praised for writing "
+        "PAD after PAD, and the short sentences of a batch would teach it "
+        "little else."
     ),
 )
 def test_padding(train_step):
     model, data = Model(), padded_batch()
     expected = true_loss(model, data).item()
     loss, _ = run(train_step, model, data)
-    expect_close(loss, expected, name="the loss of a batch with padding, pad_id 0")
+    expect_close(
+        loss, expected, name="the loss of a batch with padding, pad_id 0"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The model trains in evaluation mode, so its dropout is off. It may be left so by the "
-        "evaluation before: switch it to training mode in each step."
+        "The model trains in evaluation mode, so its dropout is off. It may "
+        "be left so by the evaluation before: switch it to training mode in "
+        "each step."
     ),
 )
 def test_training_mode(train_step):
     model = Model()
     run(train_step, model, batch())
-    assert model.was_training, "model.training during the forward pass: expected True, got False"
+    assert model.was_training, (
+        "model.training during the forward pass: expected True, got False"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The step changes no weight. Is zero_grad between backward and step? It wipes out the "
-        "gradients before step can use them. Or is optimizer.step() missing?"
+        "The step changes no weight. Is zero_grad between backward and step? "
+        "It wipes out the gradients before step can use them. Or is "
+        "optimizer.step() missing?"
     ),
 )
 def test_weights_change(train_step):
     _, change = run(train_step, Model(), batch())
-    assert change.any(), "largest change of a weight: expected more than 0, got 0"
+    assert change.any(), (
+        "largest change of a weight: expected more than 0, got 0"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "Gradients of earlier batches are still there: backward adds to what it finds. Set them "
-        "to zero in each step, before backward."
+        "Gradients of earlier batches are still there: backward adds to what "
+        "it finds. Set them to zero in each step, before backward."
     ),
 )
 def test_old_gradients_are_gone(train_step):
@@ -146,23 +167,31 @@ def test_old_gradients_are_gone(train_step):
 @test_case(
     points=1,
     failure_message=(
-        "The step is longer than max_norm allows. The gradients exist only after backward, and "
-        "step uses them at once: clip between the two."
+        "The step is longer than max_norm allows. The gradients exist only "
+        "after backward, and step uses them at once: clip between the two."
     ),
 )
 def test_clipping(train_step):
     _, change = run(train_step, Model(), batch(), max_norm=0.125)
-    expect_close(change.norm(), 0.125, name="length of a step with learning rate 1, max_norm 0.125")
+    expect_close(
+        change.norm(),
+        0.125,
+        name="length of a step with learning rate 1, max_norm 0.125",
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "You return the loss with its whole graph. Whoever collects these losses for a curve "
-        "keeps every activation of every batch in memory. Return a plain number."
+        "You return the loss with its whole graph. Whoever collects these "
+        "losses for a curve keeps every activation of every batch in memory. "
+        "Return a plain number."
     ),
 )
 def test_returns_a_number(train_step):
     loss, _ = run(train_step, Model(), batch())
     kept = isinstance(loss, torch.Tensor) and loss.requires_grad
-    assert not kept, "expected a float, such as loss.item() gives, got a tensor with requires_grad"
+    assert not kept, (
+        "expected a float, such as loss.item() gives, got a tensor with "
+        "requires_grad"
+    )

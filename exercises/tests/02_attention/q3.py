@@ -1,4 +1,4 @@
-"""Masked softmax: nothing for a masked key, all of the weight for the others, and no NaN."""
+"""Masked softmax: nothing for masked keys, all for the others, and no NaN."""
 
 import torch
 from otter.test_files import test_case
@@ -14,7 +14,9 @@ points = None
 
 def last_masked() -> tuple[Tensor, Tensor]:
     """One query, three keys, the last of them masked."""
-    return torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[True, True, False]]])
+    return torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor(
+        [[[True, True, False]]]
+    )
 
 
 def line(got: Tensor) -> str:
@@ -28,8 +30,9 @@ def line(got: Tensor) -> str:
 @test_case(
     points=1,
     failure_message=(
-        "Where nothing is masked, the weights of a query do not sum to one over its keys. Did the "
-        "softmax go along another axis? The keys are the last one."
+        "Where nothing is masked, the weights of a query do not sum to one "
+        "over its keys. Did the softmax go along another axis? The keys are "
+        "the last one."
     ),
 )
 def test_softmax_over_the_keys(masked_softmax):
@@ -41,41 +44,48 @@ def test_softmax_over_the_keys(masked_softmax):
         name="weights",
     )
     sums = got.sum(dim=-1)
-    elsewhere = (sums > 0) & ~torch.isclose(sums, torch.ones(1, 2), atol=1e-3)  # 0: wrong mask
+    # 0: wrong mask
+    elsewhere = (sums > 0) & ~torch.isclose(sums, torch.ones(1, 2), atol=1e-3)
     assert not elsewhere.any(), (
-        f"scores [0, 1, 2] and [3, 3, 3]: expected sums of 1 and 1, got {show(sums.flatten())}"
+        "scores [0, 1, 2] and [3, 3, 3]: expected sums of 1 and 1, got "
+        f"{show(sums.flatten())}"
     )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "All the weight is on the key that the mask forbids. Did you turn the mask round? True "
-        "means: may attend."
+        "All the weight is on the key that the mask forbids. Did you turn "
+        "the mask round? True means: may attend."
     ),
 )
 def test_mask_the_right_way_round(masked_softmax):
-    got = expect_tensor(masked_softmax(*last_masked()), (1, 1, 3), axes="batch, query, key")
+    got = expect_tensor(
+        masked_softmax(*last_masked()), (1, 1, 3), axes="batch, query, key"
+    )
     assert got[..., :2].sum() != 0, line(got)
 
 
 @test_case(
     points=1,
     failure_message=(
-        "A masked key still gets weight. Did you put 0 in place of its score? The exponential of 0 "
-        "is 1: only the score −∞ gives weight 0."
+        "A masked key still gets weight. Did you put 0 in place of its "
+        "score? The exponential of 0 is 1: only the score −∞ gives weight 0."
     ),
 )
 def test_masked_key_gets_nothing(masked_softmax):
-    got = expect_tensor(masked_softmax(*last_masked()), (1, 1, 3), axes="batch, query, key")
+    got = expect_tensor(
+        masked_softmax(*last_masked()), (1, 1, 3), axes="batch, query, key"
+    )
     assert got[..., 2] == 0, line(got)
 
 
 @test_case(
     points=1,
     failure_message=(
-        "Your weights do not sum to one where keys are masked. Did you mask after the softmax? The "
-        "masked scores still took their share of the sum."
+        "Your weights do not sum to one where keys are masked. Did you mask "
+        "after the softmax? The masked scores still took their share of the "
+        "sum."
     ),
 )
 def test_sums_to_one(masked_softmax):
@@ -92,35 +102,41 @@ def test_sums_to_one(masked_softmax):
 @test_case(
     points=1,
     failure_message=(
-        "A query that may attend to nothing gets NaN. Its sum is 0, and 0/0 is NaN: put zeros "
-        "there afterwards."
+        "A query that may attend to nothing gets NaN. Its sum is 0, and 0/0 "
+        "is NaN: put zeros there afterwards."
     ),
 )
 def test_no_nan(masked_softmax):
-    got = expect_tensor(masked_softmax(last_masked()[0], torch.zeros(1, 1, 3, dtype=torch.bool)))
+    got = expect_tensor(
+        masked_softmax(last_masked()[0], torch.zeros(1, 1, 3, dtype=torch.bool))
+    )
     assert not got.isnan().any(), (
-        f"scores [1, 2, 3], all masked: expected [0, 0, 0], got {show(got.flatten())}"
+        "scores [1, 2, 3], all masked: expected [0, 0, 0], got "
+        f"{show(got.flatten())}"
     )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "A query that may attend to nothing still hands out weight. Did you fill with −1e9? When "
-        "every score is −1e9 they are all equal, and so are the weights. It needs a case of its "
-        "own: zeros."
+        "A query that may attend to nothing still hands out weight. Did you "
+        "fill with −1e9? When every score is −1e9 they are all equal, and so "
+        "are the weights. It needs a case of its own: zeros."
     ),
 )
 def test_nothing_to_attend_to(masked_softmax):
-    got = masked_softmax(last_masked()[0], torch.zeros(1, 1, 3, dtype=torch.bool))
+    got = masked_softmax(
+        last_masked()[0], torch.zeros(1, 1, 3, dtype=torch.bool)
+    )
     expect_close(got, torch.zeros(1, 1, 3), name="scores [1, 2, 3], all masked")
 
 
 @test_case(
     points=1,
     failure_message=(
-        "Your function does not work in half precision. The largest number of float16 is 65,504: "
-        "−1e9 does not fit. Fill with −∞, which every float type has."
+        "Your function does not work in half precision. The largest number "
+        "of float16 is 65,504: −1e9 does not fit. Fill with −∞, which every "
+        "float type has."
     ),
 )
 def test_half_precision(masked_softmax):
@@ -137,20 +153,28 @@ def test_half_precision(masked_softmax):
 @test_case(
     points=1,
     failure_message=(
-        "A masked key with a large score takes the weight of the others with it. Did you mask "
-        "after the softmax and divide by the sum? What is left can round to zero."
+        "A masked key with a large score takes the weight of the others with "
+        "it. Did you mask after the softmax and divide by the sum? What is "
+        "left can round to zero."
     ),
 )
 def test_large_masked_score(masked_softmax):
-    got = masked_softmax(torch.tensor([[[1000.0, 0.0]]]), torch.tensor([[[False, True]]]))
-    expect_close(got, torch.tensor([[[0.0, 1.0]]]), name="scores [1000, 0], mask [False, True]")
+    got = masked_softmax(
+        torch.tensor([[[1000.0, 0.0]]]), torch.tensor([[[False, True]]])
+    )
+    expect_close(
+        got,
+        torch.tensor([[[0.0, 1.0]]]),
+        name="scores [1000, 0], mask [False, True]",
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "Your function changed the scores that it was given. Did you write `masked_fill_` or "
-        "`scores[…] = …`? The caller may still need them: make a new tensor."
+        "Your function changed the scores that it was given. Did you write "
+        "`masked_fill_` or `scores[…] = …`? The caller may still need them: "
+        "make a new tensor."
     ),
 )
 def test_leaves_the_scores_alone(masked_softmax):
@@ -162,8 +186,9 @@ def test_leaves_the_scores_alone(masked_softmax):
 @test_case(
     points=1,
     failure_message=(
-        "A mask with one row for all queries, (batch, 1, key), must do as well. Did you index with "
-        "the mask? `masked_fill` and `torch.where` broadcast it."
+        "A mask with one row for all queries, (batch, 1, key), must do as "
+        "well. Did you index with the mask? `masked_fill` and `torch.where` "
+        "broadcast it."
     ),
 )
 def test_mask_is_broadcast(masked_softmax):
@@ -174,7 +199,15 @@ def test_mask_is_broadcast(masked_softmax):
         got = masked_softmax(scores, mask)
     except IndexError as error:
         raise AssertionError(error) from error
-    # PyTorch's own attention gives the weights themselves when keys and values are unit vectors.
+    # PyTorch's own attention gives the weights themselves when keys and values
+    # are unit vectors.
     unit = torch.eye(5).expand(2, 5, 5)
-    expected = F.scaled_dot_product_attention(scores, unit, unit, attn_mask=mask, scale=1.0)
-    expect_close(got, expected, axes="batch, query, key", name="scores (2, 3, 5), mask (2, 1, 5)")
+    expected = F.scaled_dot_product_attention(
+        scores, unit, unit, attn_mask=mask, scale=1.0
+    )
+    expect_close(
+        got,
+        expected,
+        axes="batch, query, key",
+        name="scores (2, 3, 5), mask (2, 1, 5)",
+    )

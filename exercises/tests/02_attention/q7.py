@@ -1,4 +1,4 @@
-"""One step of Luong's decoder: each test looks at one of the bugs, whatever the others do."""
+"""One step of Luong's decoder: a test for each bug, whatever the others do."""
 
 import torch
 from otter.test_files import test_case
@@ -15,8 +15,9 @@ BATCH, SRC, D_EMBED, D = 3, 7, 2, 5
 
 
 def arguments() -> dict[str, object]:
-    """The arguments of a step: three sentences of seven tokens, none of them padding."""
-    torch.manual_seed(0)  # the grader gives the notebook its own random state back
+    """The arguments of a step: three sentences of seven tokens, no padding."""
+    # the grader gives the notebook its own random state back
+    torch.manual_seed(0)
     return {
         "x": torch.rand(BATCH, D_EMBED),
         "state": tuple(torch.rand(BATCH, D) for _ in range(3)),
@@ -36,20 +37,26 @@ def padded() -> Tensor:
 def weights_of(result: object) -> Tensor:
     """The attention weights, the last of the three results."""
     _, _, weights = result
-    return expect_tensor(weights, (BATCH, SRC), axes="batch, src", name="weights")
+    return expect_tensor(
+        weights, (BATCH, SRC), axes="batch, src", name="weights"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The weights do not change with the new token. Luong moves first and then looks: the query "
-        "is the new state. Is yours still the old one? (With Bahdanau it would be right.)"
+        "The weights do not change with the new token. Luong moves first and "
+        "then looks: the query is the new state. Is yours still the old one? "
+        "(With Bahdanau it would be right.)"
     ),
 )
 def test_the_new_state_asks(luong_step):
     first = arguments()
     second = {**arguments(), "x": -3 * first["x"]}
-    before, after = weights_of(luong_step(**first)), weights_of(luong_step(**second))
+    before, after = (
+        weights_of(luong_step(**first)),
+        weights_of(luong_step(**second)),
+    )
     assert not torch.allclose(before, after, atol=1e-5), (
         "two tokens, the same state: expected two sets of weights, got twice "
         f"{show(before[0, :3])[:-1]}, …]"
@@ -59,13 +66,18 @@ def test_the_new_state_asks(luong_step):
 @test_case(
     points=1,
     failure_message=(
-        "The weights of a sentence do not sum to one over its tokens. Along which axis does the "
-        "softmax go? The sentences of a batch must not compete with each other."
+        "The weights of a sentence do not sum to one over its tokens. Along "
+        "which axis does the softmax go? The sentences of a batch must not "
+        "compete with each other."
     ),
 )
 def test_softmax_over_the_source(luong_step):
     weights = weights_of(luong_step(**arguments()))
-    expect_close(weights.sum(dim=1), torch.ones(BATCH), name="no padding, sums over the tokens")
+    expect_close(
+        weights.sum(dim=1),
+        torch.ones(BATCH),
+        name="no padding, sums over the tokens",
+    )
 
 
 @test_case(
@@ -75,14 +87,17 @@ def test_softmax_over_the_source(luong_step):
 def test_padding_gets_nothing(luong_step):
     weights = weights_of(luong_step(**{**arguments(), "mask": padded()}))
     leaked = weights[~padded()].sum().item()
-    assert leaked == 0, f"three tokens of padding: expected weight 0 in all, got {show(leaked)}"
+    assert leaked == 0, (
+        f"three tokens of padding: expected weight 0 in all, got {show(leaked)}"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "Where there is padding, the weights do not sum to one. Is the mask applied after the "
-        "softmax? Then the padding has already taken its share."
+        "Where there is padding, the weights do not sum to one. Is the mask "
+        "applied after the softmax? Then the padding has already taken its "
+        "share."
     ),
 )
 def test_mask_before_the_softmax(luong_step):
@@ -94,13 +109,15 @@ def test_mask_before_the_softmax(luong_step):
 @test_case(
     points=1,
     failure_message=(
-        "The context is not the weighted mean of the memory. Which tensor do your weights "
-        "multiply? The keys, W_a times the memory, are for the scores only."
+        "The context is not the weighted mean of the memory. Which tensor do "
+        "your weights multiply? The keys, W_a times the memory, are for the "
+        "scores only."
     ),
 )
 def test_context_comes_from_the_memory(luong_step):
     given = arguments()
-    given["w_c"] = 0.1 * torch.eye(D).repeat(1, 2)  # context + state, in whichever order
+    # context + state, in whichever order
+    given["w_c"] = 0.1 * torch.eye(D).repeat(1, 2)
     result = luong_step(**given)
     weights = weights_of(result)
     h, c, feed = given["state"]
@@ -115,27 +132,38 @@ def test_context_comes_from_the_memory(luong_step):
 @test_case(
     points=1,
     failure_message=(
-        "The next step is not fed with this step's feature. Input feeding needs the new "
-        "attentional vector in the new state. Which vector do you hand on?"
+        "The next step is not fed with this step's feature. Input feeding "
+        "needs the new attentional vector in the new state. Which vector do "
+        "you hand on?"
     ),
 )
 def test_feature_is_fed_on(luong_step):
     feature, (_, _, feed), _ = luong_step(**arguments())
-    expect_tensor(feed, (BATCH, D), axes="batch, d", name="the vector in the new state")
+    expect_tensor(
+        feed, (BATCH, D), axes="batch, d", name="the vector in the new state"
+    )
     expect_close(feed[0], feature[0], name="the vector in the new state")
 
 
 @test_case(
     points=1,
     failure_message=(
-        "The first step or the second is not that of Luong's decoder. Read the equations again, "
-        "line by line: what goes into the cell, in which order are context and state joined?"
+        "The first step or the second is not that of Luong's decoder. Read "
+        "the equations again, line by line: what goes into the cell, in "
+        "which order are context and state joined?"
     ),
 )
 def test_two_steps_beside_the_library(luong_step):
     given = {**arguments(), "mask": padded()}
     config = Seq2SeqConfig(
-        2, 2, D_EMBED, D, num_layers=1, dropout=0.0, attention="luong", score="bilinear"
+        2,
+        2,
+        D_EMBED,
+        D,
+        num_layers=1,
+        dropout=0.0,
+        attention="luong",
+        score="bilinear",
     )
     decoder = LuongDecoder(config)
     with torch.no_grad():
@@ -144,10 +172,16 @@ def test_two_steps_beside_the_library(luong_step):
         decoder.combine.weight.copy_(given["w_c"])
         decoder.combine.bias.zero_()
     h, c, feed = given["state"]
-    start = decoder.start(given["memory"], padded()[:, None], h[:, None], c[:, None])
+    start = decoder.start(
+        given["memory"], padded()[:, None], h[:, None], c[:, None]
+    )
     state = {**start, "feed": feed}
     for step in ("first", "second"):
         expected, state = decoder.read(given["x"], state)
         got, given["state"], _ = luong_step(**given)
         expect_tensor(got, (BATCH, D), axes="batch, d", name="feature")
-        expect_close(got[0], expected[0], name=f"feature of the {step} step, first sentence")
+        expect_close(
+            got[0],
+            expected[0],
+            name=f"feature of the {step} step, first sentence",
+        )

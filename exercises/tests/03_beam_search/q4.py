@@ -1,4 +1,7 @@
-"""Nucleus sampling: the fewest of the likeliest tokens that reach p, made a distribution again."""
+"""Nucleus sampling: the fewest of the likeliest tokens that reach p.
+
+They are made a distribution again.
+"""
 
 import torch
 from otter.test_files import test_case
@@ -14,19 +17,27 @@ points = None
 def kept(nucleus, probs: list[float], p: float) -> Tensor:
     """What is kept of one distribution."""
     got = expect_tensor(nucleus(torch.tensor([probs]), p), name="the result")
-    return expect_tensor(got, (1, len(probs)), axes="batch, vocab", name="the result")[0]
+    return expect_tensor(
+        got, (1, len(probs)), axes="batch, vocab", name="the result"
+    )[0]
 
 
-def line(probs: list[float], p: float, expected: list[float], got: Tensor) -> str:
+def line(
+    probs: list[float], p: float, expected: list[float], got: Tensor
+) -> str:
     """The distribution, what is expected of it, and what came."""
-    return f"{show(probs)}, p {p}:\n  expected {show(expected)}\n  got      {show(got)}"
+    return (
+        f"{show(probs)}, p {p}:\n"
+        f"  expected {show(expected)}\n  got      {show(got)}"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "Nothing is kept where no single token has probability p. Did you compare each "
-        "probability with p? It is their sum, the likeliest first, that has to reach it."
+        "Nothing is kept where no single token has probability p. Did you "
+        "compare each probability with p? It is their sum, the likeliest "
+        "first, that has to reach it."
     ),
 )
 def test_the_sum_reaches_p(nucleus):
@@ -39,8 +50,8 @@ def test_the_sum_reaches_p(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "The most likely token is not in your nucleus, less likely ones are. `sort` puts the "
-        "smallest first, unless you say `descending=True`."
+        "The most likely token is not in your nucleus, less likely ones are. "
+        "`sort` puts the smallest first, unless you say `descending=True`."
     ),
 )
 def test_the_likeliest_first(nucleus):
@@ -53,8 +64,8 @@ def test_the_likeliest_first(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "The token that crosses p is missing. Without it the nucleus does not reach p: keep a "
-        "token if those *before* it sum to less than p."
+        "The token that crosses p is missing. Without it the nucleus does "
+        "not reach p: keep a token if those *before* it sum to less than p."
     ),
 )
 def test_the_one_that_crosses(nucleus):
@@ -66,9 +77,9 @@ def test_the_one_that_crosses(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "Where the first token alone is above p, nothing is left to draw from. It crosses p, so "
-        "it stays: the sum of those before it is 0. Did you shift a mask, and leave its first "
-        "place as it was?"
+        "Where the first token alone is above p, nothing is left to draw "
+        "from. It crosses p, so it stays: the sum of those before it is 0. "
+        "Did you shift a mask, and leave its first place as it was?"
     ),
 )
 def test_the_first_always_stays(nucleus):
@@ -80,8 +91,9 @@ def test_the_first_always_stays(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "You keep one token too many: without it the sum was exactly p already. Is it `<=` where "
-        "it should be `<`, or `>` where it should be `>=`?"
+        "You keep one token too many: without it the sum was exactly p "
+        "already. Is it `<=` where it should be `<`, or `>` where it should "
+        "be `>=`?"
     ),
 )
 def test_no_more_than_needed(nucleus):
@@ -93,8 +105,8 @@ def test_no_more_than_needed(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "What is left does not sum to one. Divide it by its sum: a distribution to draw from must "
-        "have all of the probability."
+        "What is left does not sum to one. Divide it by its sum: a "
+        "distribution to draw from must have all of the probability."
     ),
 )
 def test_sums_to_one(nucleus):
@@ -107,8 +119,9 @@ def test_sums_to_one(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "Among the tokens kept, the proportions have changed: 0.5 and 0.3 stay 5 to 3. Did you "
-        "take a softmax of probabilities? It wants their logs. Here a division will do."
+        "Among the tokens kept, the proportions have changed: 0.5 and 0.3 "
+        "stay 5 to 3. Did you take a softmax of probabilities? It wants "
+        "their logs. Here a division will do."
     ),
 )
 def test_proportions_stay(nucleus):
@@ -122,8 +135,8 @@ def test_proportions_stay(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "You go through the tokens in the order of the vocabulary, and stop when p is reached. The "
-        "most likely have to come first: sort."
+        "You go through the tokens in the order of the vocabulary, and stop "
+        "when p is reached. The most likely have to come first: sort."
     ),
 )
 def test_sorted(nucleus):
@@ -137,27 +150,34 @@ def test_sorted(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "The probabilities belong to the wrong tokens. Did you return them in the order of the "
-        "sort, or take them back with `gather`? Each has to go to the place that it came from: "
-        "`scatter(-1, order, …)`."
+        "The probabilities belong to the wrong tokens. Did you return them "
+        "in the order of the sort, or take them back with `gather`? Each has "
+        "to go to the place that it came from: `scatter(-1, order, …)`."
     ),
 )
 def test_back_in_their_places(nucleus):
     probs = [0.2, 0.5, 0.3]
     got = kept(nucleus, probs, 0.6)
-    expect_close(got, torch.tensor([0.0, 0.625, 0.375]), name="[0.2, 0.5, 0.3], p 0.6")
+    expect_close(
+        got, torch.tensor([0.0, 0.625, 0.375]), name="[0.2, 0.5, 0.3], p 0.6"
+    )
 
 
 @test_case(
     points=1,
     failure_message=(
-        "One distribution is right, two together are not. Each row has a nucleus of its own, of "
-        "its own size: sum along the vocabulary, `dim=-1`."
+        "One distribution is right, two together are not. Each row has a "
+        "nucleus of its own, of its own size: sum along the vocabulary, "
+        "`dim=-1`."
     ),
 )
 def test_each_row_its_own(nucleus):
-    probs = torch.tensor([[0.2, 0.5, 0.3], [0.9, 0.06, 0.04], [0.3, 0.38, 0.32]])
-    expected = torch.tensor([[0.0, 0.625, 0.375], [1.0, 0.0, 0.0], [0.0, 0.38 / 0.7, 0.32 / 0.7]])
+    probs = torch.tensor(
+        [[0.2, 0.5, 0.3], [0.9, 0.06, 0.04], [0.3, 0.38, 0.32]]
+    )
+    expected = torch.tensor(
+        [[0.0, 0.625, 0.375], [1.0, 0.0, 0.0], [0.0, 0.38 / 0.7, 0.32 / 0.7]]
+    )
     name = "[0.2, 0.5, 0.3], [0.9, 0.06, 0.04] and [0.3, 0.38, 0.32], p 0.6"
     expect_close(nucleus(probs, 0.6), expected, axes="batch, vocab", name=name)
 
@@ -165,11 +185,14 @@ def test_each_row_its_own(nucleus):
 @test_case(
     points=1,
     failure_message=(
-        "Your function changed the probabilities that it was given. Did you write into `probs`? "
-        "The caller still needs the model's own: make a new tensor."
+        "Your function changed the probabilities that it was given. Did you "
+        "write into `probs`? The caller still needs the model's own: make a "
+        "new tensor."
     ),
 )
 def test_leaves_the_probabilities_alone(nucleus):
     probs = torch.tensor([[0.2, 0.5, 0.3]])
     expect_tensor(nucleus(probs, 0.6), name="the result")
-    expect_close(probs, torch.tensor([[0.2, 0.5, 0.3]]), name="probs after the call")
+    expect_close(
+        probs, torch.tensor([[0.2, 0.5, 0.3]]), name="probs after the call"
+    )
