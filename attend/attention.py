@@ -253,10 +253,14 @@ class Score(nn.Module):
             return k @ self.w[:, -k.shape[-1] :].T
         return k
 
-    def forward(
+    def forward(self, q: Query, k: Key) -> Scores:
+        """Score every query against every key."""
+        return self.compare(q, self.project(k))
+
+    def compare(
         self, q: Query, projected: Float[Tensor, "*batch key d"]
     ) -> Scores:
-        """Score every query against every key, given the projected keys."""
+        """Score every query against keys that `project` has projected."""
         if self.name == "additive":
             return projected_scores(q @ self.w_q.T, projected, self.v)
         if self.name == "concat":

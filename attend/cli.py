@@ -26,10 +26,9 @@ from tqdm import tqdm
 
 from attend.flags import FlagError
 from attend.recipes import RECIPES
-from attend.recipes.text import TextConfig
 from attend.respond import Run, load_run, respond
 from attend.search import SearchConfig
-from attend.trainer import Stopped, train
+from attend.trainer import Stopped, TrainConfig, train
 from attend.trainer.checkpoints import reason
 
 with suppress(ImportError):  # where there is one, the arrow keys work
@@ -44,7 +43,7 @@ SHADES = " ░▒▓█"
 # --- Commands and their flags ---
 
 if TYPE_CHECKING:
-    Recipe = TextConfig
+    Recipe = TrainConfig
 else:
     Recipe = functools.reduce(
         operator.or_,
@@ -57,7 +56,8 @@ else:
 
 def first_folder(use: str) -> Path:
     """Where the first recipe of that use puts its runs."""
-    return next(r.out for r in RECIPES.values() if r.use == use)
+    recipes = (recipe for recipe in RECIPES.values() if recipe.use == use)
+    return Path(f"runs/{next(recipes).name}")
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Train:
 
     recipe: Recipe
     resume: bool = False
-    """Go on with the run in the folder, with the flags it began with."""
+    """Go on with the run in the folder; give the flags that it began with."""
 
 
 @dataclass(frozen=True)
 class Chat:
-    """Chat with a trained model; lines that are piped in are answered too."""
+    """Chat with a chatbot you trained; lines piped in are answered too."""
 
     search: SearchConfig = SearchConfig(method="mmi")
     run: Path = first_folder("chat")
@@ -82,7 +82,7 @@ class Chat:
 
 @dataclass(frozen=True)
 class Translate:
-    """Translate texts with a trained model."""
+    """Translate, say "March 5, 2024", with a model that you trained."""
 
     search: SearchConfig
     texts: Annotated[
@@ -168,9 +168,14 @@ def run_training(command: Train) -> None:
     """Train, and say what came of it."""
     config = command.recipe
     try:
-        report = train(config, command.resume, say=tqdm.write)
+        report = train(config, command.resume, say=say)
     except Stopped as stopped:
-        print(f"\nStopped, and saved. To go on:\n\n  {resuming(config)}\n")
+        message = f"\nStopped, and saved. To go on:\n\n  {resuming(config)}\n"
+        try:
+            print(message, flush=True)
+        except BrokenPipeError:  # Ctrl-C has ended the reader, too
+            stop_writing()
+            print(message, file=sys.stderr)
         sys.exit(128 + stopped.number)
     except BrokenPipeError:
         stop_writing()
@@ -183,7 +188,24 @@ def run_training(command: Train) -> None:
     print(f"See the curves:  tensorboard --logdir {folder}")
 
 
-def resuming(config: TextConfig) -> str:
+def say(line: str) -> None:
+    """Print a line above the bar.
+
+    Raises:
+        ValueError: if it cannot be written, for another reason than that nobody
+            reads it.
+    """
+    try:
+        tqdm.write(line)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ValueError(
+            f"stdout cannot be written: {reason(error)}"
+        ) from error
+
+
+def resuming(config: TrainConfig) -> str:
     """The command that goes on with a run.
 
     It has the flags that differ from the defaults.
@@ -191,8 +213,11 @@ def resuming(config: TextConfig) -> str:
     words = ["attend", "train", config.name]
     for field in fields(config):
         value = getattr(config, field.name)
-        if value != field.default:
-            words += [f"--{field.name.replace('_', '-')}", str(value)]
+        flag = f"--{field.name.replace('_', '-')}"
+        if str(value).startswith("-"):  # or it would be read as a flag
+            words.append(f"{flag}={value}")
+        elif value != field.default:
+            words += [flag, str(value)]
     return shlex.join([*words, "--resume"])
 
 

@@ -15,7 +15,7 @@ from attend.recipes import RECIPES
 from attend.recipes.text import TextConfig, stored_vocabulary
 from attend.rnn import Seq2Seq
 from attend.search import BEAM, SearchConfig, search_targets
-from attend.trainer import CheckpointError, checkpoints
+from attend.trainer import CheckpointError, TrainConfig, checkpoints
 from attend.trainer.process import this_process
 
 
@@ -73,20 +73,26 @@ def load_run(folder: Path) -> Run:
             "folder"
         )
     saved = checkpoints.load(path)
-    device = this_process().device
     with checkpoints.understood(path):
         config = stored_config(saved, folder)
+        if not isinstance(config, TextConfig):
+            raise CheckpointError(
+                f"the run in {folder} is one of {config.name}, which writes no "
+                "texts: name another folder"
+            )
         src_vocab, tgt_vocab = (
             stored_vocabulary(saved[name])
             for name in ("src_tokens", "tgt_tokens")
         )
-        model = config.same_model(saved["model_config"]).to(device)
+        model = config.same_model(saved["model_config"])
         model.load_state_dict(saved["model"])
         others = saved["others"]
-    return Run(config, src_vocab, tgt_vocab, others, model.eval(), device)
+    device = this_process().device
+    model.to(device).eval()
+    return Run(config, src_vocab, tgt_vocab, others, model, device)
 
 
-def stored_config(saved: dict[str, Any], folder: Path) -> TextConfig:
+def stored_config(saved: dict[str, Any], folder: Path) -> TrainConfig:
     """The flags in a checkpoint, with the folder where it is now.
 
     Raises:
@@ -157,7 +163,9 @@ def written(
     tokens = run.tgt_vocab.decode(found.tokens[row, place].tolist())
     weights = found.weights
     if weights is not None:
-        weights = weights[row, place, : len(tokens), :src_length].cpu()
+        weights = weights[row, place, ..., : len(tokens), :src_length].cpu()
+        if weights.dim() > 2:  # the mean over layers and heads
+            weights = weights.flatten(0, -3).mean(dim=0)
     return Response(
         run.config.detokenize(tokens),
         tokens,

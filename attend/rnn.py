@@ -38,24 +38,20 @@ class LSTMCell(nn.Module):
         d_hidden: size of the state.
 
     Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al.
-        2000.
+    2000.
     """
 
     def __init__(self, d_in: int, d_hidden: int) -> None:
         super().__init__()
         bound = d_hidden**-0.5
-        self.weight_ih = nn.Parameter(
-            torch.empty(4 * d_hidden, d_in).uniform_(-bound, bound)
-        )
-        self.weight_hh = nn.Parameter(
-            torch.empty(4 * d_hidden, d_hidden).uniform_(-bound, bound)
-        )
-        self.bias_ih = nn.Parameter(
-            torch.empty(4 * d_hidden).uniform_(-bound, bound)
-        )
-        self.bias_hh = nn.Parameter(
-            torch.empty(4 * d_hidden).uniform_(-bound, bound)
-        )
+
+        def drawn(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
+
+        self.weight_ih = drawn(4 * d_hidden, d_in)
+        self.weight_hh = drawn(4 * d_hidden, d_hidden)
+        self.bias_ih = drawn(4 * d_hidden)
+        self.bias_hh = drawn(4 * d_hidden)
 
     def forward(
         self,
@@ -274,7 +270,7 @@ class BahdanauDecoder(AttentionDecoder):
         """Read one token."""
         memory, mask = state["memory"], state["mask"]
         query = state["h"][:, -1:]  # the top layer, (batch, 1, d)
-        scores = self.score(query, state["keys"])  # (batch, 1, src)
+        scores = self.score.compare(query, state["keys"])  # (batch, 1, src)
         context, weights = soft_attention(scores, memory, mask)
         context = context.squeeze(1)  # (batch, d)
         output, state = self.advance(torch.cat([x, context], dim=-1), state)
@@ -316,7 +312,7 @@ class LuongDecoder(AttentionDecoder):
         x = torch.cat([x, state["feed"]], dim=-1)
         output, state = self.advance(x, state)
         query = output[:, None]  # (batch, 1, d)
-        scores = self.score(query, state["keys"])  # (batch, 1, src)
+        scores = self.score.compare(query, state["keys"])  # (batch, 1, src)
         if self.half_width is None:
             context, weights = soft_attention(scores, memory, mask)
         else:

@@ -18,6 +18,7 @@ from attend.decoding import (
     repeat,
     sample,
 )
+from attend.decoding.beam import largest_length_penalty
 from attend.flags import (
     FlagError,
     require,
@@ -86,6 +87,10 @@ class SearchConfig:
             wanted = "zero or a positive number"
             require(self, flag, 0 <= value < math.inf, wanted)
             require(self, flag, value <= 10, "at most 10")
+        most = largest_length_penalty(self.max_length)
+        fits = self.length_penalty <= most
+        wanted = f"at most {most:.1f} for {self.max_length} tokens"
+        require(self, "length_penalty", fits, wanted)
         require_positive(self, "temperature")
         if self.top_k is not None:
             require_counts(self, "top_k")
@@ -99,11 +104,11 @@ class SearchConfig:
                 named = " and ".join(methods)
                 raise FlagError(field.name, f"is for --method {named}")
         if self.num_best > self.beam_size and self.method == "beam":
-            most = f"the beam size {self.beam_size}"
-            raise FlagError("num_best", f"must be at most {most}")
+            limit = f"the beam size {self.beam_size}"
+            raise FlagError("num_best", f"must be at most {limit}")
         if self.num_best > self.candidates and self.method == "mmi":
-            most = f"the {self.candidates} candidates"
-            raise FlagError("num_best", f"must be at most {most}")
+            limit = f"the {self.candidates} candidates"
+            raise FlagError("num_best", f"must be at most {limit}")
 
     def refuse_unfit(self, vocab_size: int) -> None:
         """Refuse a beam that is wider than the model's vocabulary.

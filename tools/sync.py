@@ -1,6 +1,7 @@
 """Write into tagged cells the very code that the package keeps.
 
-So the code has one home. A cell tagged `sync` whose metadata say
+So the code has one home. Lists of arguments, results and errors are left out of
+its docstrings. A cell tagged `sync` whose metadata say
 `{"attend": {"source": "attend.masks:causal_mask"}}` holds the source of that
 object; of several objects, given as a list, in that order. A cell tagged
 `setup` holds the book's set-up code.
@@ -8,6 +9,7 @@ object; of several objects, given as a list, in that order. A cell tagged
 
 import argparse
 import ast
+import re
 import sys
 
 from nbformat import NotebookNode
@@ -24,6 +26,8 @@ from tools.notebooks import (
     tags,
     write,
 )
+
+SECTION = re.compile("(Args|Attributes|Returns|Yields|Raises):")
 
 
 def source_of(reference: str) -> str:
@@ -59,7 +63,48 @@ def source_of(reference: str) -> str:
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     lines = code.splitlines()[first - 1 : node.end_lineno]
-    return "\n".join(line.removeprefix(" " * node.col_offset) for line in lines)
+    indent = " " * node.col_offset
+    return taught("\n".join(line.removeprefix(indent) for line in lines))
+
+
+def taught(code: str) -> str:
+    """Leave out of docstrings the lists of arguments, results and errors.
+
+    The API page has them; a chapter's cell shows what teaches.
+    """
+    lines = code.splitlines()
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [
+        node.body[0]
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, documented) and ast.get_docstring(node) is not None
+    ]
+    for text in sorted(texts, key=lambda text: text.lineno, reverse=True):
+        assert text.end_lineno is not None
+        where = slice(text.lineno - 1, text.end_lineno)
+        lines[where] = without_sections(lines[where])
+    return "\n".join(lines)
+
+
+def without_sections(docstring: list[str]) -> list[str]:
+    """Return the lines of a docstring without its sections."""
+    kept: list[str] = []
+    inside: int | None = (
+        None  # how far the section that is left out is indented
+    )
+    for line in docstring:
+        indent = len(line) - len(line.lstrip())
+        if SECTION.fullmatch(line.strip()):
+            inside = indent
+        elif inside is not None and line.strip() and indent <= inside:
+            inside = None
+        if inside is None:
+            kept.append(line)
+    while len(kept) > 2 and not kept[-2].strip():  # before the closing quotes
+        del kept[-2]
+    if len(kept) == 2 and kept[1].strip() == '"""':
+        kept = [kept[0] + '"""']
+    return kept
 
 
 def defined(node: ast.stmt) -> set[str]:

@@ -129,6 +129,11 @@ def download(public: PublicSet, folder: Path, file: str) -> None:
             f"could not download {url} ({error!r}): is there a network? Try "
             f"again. {remedy}"
         ) from error
+    except OSError as error:
+        raise OSError(
+            f"{folder} cannot be written ({error}): make room, or name another "
+            f"cache with XDG_CACHE_HOME. {remedy}"
+        ) from error
     except ValueError as error:
         raise ValueError(
             f"{url} did not give the file expected: {error} Nothing was kept. "

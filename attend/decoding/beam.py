@@ -317,6 +317,14 @@ def check_beam_fits(beam_size: int, vocab_size: int, max_length: int) -> None:
         )
 
 
+def largest_length_penalty(max_length: int) -> float:
+    """The `α` that divides log-probabilities by no more than 1e30.
+
+    32 bits hold no number below 1e-38.
+    """
+    return 30 / math.log10(max(5 + max_length, 7) / 6)
+
+
 def check_penalties(
     length_penalty: float, coverage_penalty: float, max_length: int
 ) -> None:
@@ -329,7 +337,7 @@ def check_penalties(
             raise ValueError(
                 f"{name} must be zero or a positive number, got {penalty}"
             )
-    most = 30 / math.log10((5 + max_length) / 6) if max_length > 1 else 30.0
+    most = largest_length_penalty(max_length)
     if length_penalty > most:
         raise ValueError(
             f"length_penalty={length_penalty:g} divides log-probabilities of "

@@ -179,10 +179,11 @@ def check_prompt(
     prompt: Tensor, batch: int, eos_id: int, pad_id: int, max_length: int
 ) -> None:
     """Refuse prompts that no search can go on from."""
-    if prompt.dim() != 2 or len(prompt) != batch:
+    fits = isinstance(prompt, Tensor) and prompt.dim() == 2
+    if not fits or len(prompt) != batch:
         raise ValueError(
             f"prompt must have the shape ({batch}, tokens), one row for each "
-            f"of the state, got {tuple(prompt.shape)}"
+            f"of the state, got {shape_of(prompt)}"
         )
     real = prompt != pad_id
     if bool((real.cumprod(dim=1) != real).any()):
@@ -232,21 +233,27 @@ def check_start(state: State, first: Tensor, max_length: int) -> torch.device:
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, got {max_length}")
     rows = rows_of(state)
+    if not len(rows):
+        raise ValueError("the state has no rows: there is nothing to write")
     if not isinstance(first, Tensor) or first.shape != rows.shape[:1]:
-        got = tuple(first.shape) if isinstance(first, Tensor) else repr(first)
         raise ValueError(
             f"first must be a tensor of {len(rows)} token ids, one for each "
-            f"row of the state, got {got}: for example "
+            f"row of the state, got {shape_of(first)}: for example "
             f"torch.full(({len(rows)},), bos_id)"
         )
     return rows.device
+
+
+def shape_of(value: object) -> str:
+    """What an error shows of a value: a tensor's shape, or what it is."""
+    return str(tuple(value.shape) if isinstance(value, Tensor) else value)
 
 
 def checked(step: Step, tokens: Tensor, state: State) -> tuple[Tensor, State]:
     """Take one step, and refuse what breaks the contract above."""
     given = {"the tokens": tokens, **state}
     before = {name: version(tensor) for name, tensor in given.items()}
-    returned = step(tokens, state)
+    returned = step(tokens, dict(state))  # a step may fill in its own dict
     for name, tensor in given.items():
         if version(tensor) != before[name]:
             raise ValueError(

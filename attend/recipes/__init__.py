@@ -7,5 +7,8 @@ and everything that reads a run find it here.
 
 from attend.recipes.chatbot import ChatbotConfig
 from attend.recipes.dates import DatesConfig
+from attend.trainer import TrainConfig
 
-RECIPES = {recipe.name: recipe for recipe in (ChatbotConfig, DatesConfig)}
+RECIPES: dict[str, type[TrainConfig]] = {
+    recipe.name: recipe for recipe in (ChatbotConfig, DatesConfig)
+}

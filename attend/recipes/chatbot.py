@@ -28,7 +28,7 @@ class ChatbotConfig(LSTMConfig):
     attention: AttentionName = "bahdanau"
     score: ScoreName = "additive"
     data: str = "small-talk"
-    """small-talk, chatterbot, or a file of lines of prompt, tab, reply."""
+    """small-talk, chatterbot (downloaded), or a file: prompt, tab, reply."""
     min_count: int = 2
     """A word that comes less often in the training data counts as unknown."""
 

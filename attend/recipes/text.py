@@ -4,7 +4,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,6 @@ TokenPair = tuple[Tokens, Tokens]
 class TextConfig(TrainConfig):
     """What a recipe for texts knows beside its flags."""
 
-    use: ClassVar[Literal["chat", "translate"]]  # the command for its models
     labels: ClassVar[tuple[str, str]]  # of what is typed, and of the answer
 
     @property

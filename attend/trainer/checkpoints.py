@@ -23,6 +23,9 @@ from filelock import FileLock, Timeout
 FORMAT = "attend checkpoint 2"
 ANY_FORMAT = re.compile(rb"attend checkpoint (\d+)")
 
+# What a file system says that knows no locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+
 # What `write` leaves behind when its process is killed.
 LEFT_BEHIND = re.compile(r"(best\.pt|last\.pt|report\.json)\.[0-9a-f]{8}\.tmp")
 
@@ -83,14 +86,19 @@ def write(path: Path, content: bytes) -> None:
 
 def not_written(path: Path, error: OSError) -> str:
     """Say why a file cannot be written, and what to do."""
-    why = reason(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        why = f"the disk is full ({why})"
     kept = "what was saved there before is still whole"
     return (
-        f"{path} cannot be written: {why}. Make room or choose another folder; "
+        f"{path} cannot be written: {trouble(error)} or choose another folder; "
         f"{kept if path.exists() else 'nothing is there'}"
     )
+
+
+def trouble(error: OSError) -> str:
+    """Say why something cannot be written, and the first thing to do."""
+    why = reason(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full ({why}). Make room"
+    return f"{why}. See that the folder is there and may be written to"
 
 
 def reason(error: OSError) -> str:
@@ -162,7 +170,7 @@ def understood(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except CheckpointError:
+    except (CheckpointError, torch.cuda.OutOfMemoryError):
         raise
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(of_another_version(path)) from error
@@ -172,7 +180,9 @@ def understood(path: Path) -> Iterator[None]:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes from writing into the folder of a run.
 
-    The lock ends with the process, however that ends.
+    The lock ends with the process, however that ends. A file system that knows
+    no locks is used without one. What a killed process left half written is
+    removed.
 
     Raises:
         CheckpointError: if another process holds it, or the folder cannot be
@@ -181,15 +191,18 @@ def locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(blocking=False)
+    except NotImplementedError:
+        pass
     except Timeout as error:
         raise CheckpointError(
             f"another training is writing into {folder}: wait for its end, or "
             "choose another folder"
         ) from error
     except OSError as error:
-        raise CheckpointError(
-            f"{folder} cannot be written to: {reason(error)}"
-        ) from error
+        if error.errno not in NO_LOCKS:
+            raise CheckpointError(
+                f"{folder} cannot be written to: {reason(error)}"
+            ) from error
     try:
         for path in folder.iterdir():
             if LEFT_BEHIND.fullmatch(path.name):

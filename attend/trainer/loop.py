@@ -4,13 +4,15 @@ The folder of a run holds
 
 - `best.pt`, the model with the lowest loss on the validation split,
 - `last.pt`, everything that is needed to go on training,
-- `events.out.tfevents.*`, the curves, for `tensorboard --logdir`, and
-- `report.json`, the results on the test split, once training is done.
+- `events.out.tfevents.*`, the curves, for `tensorboard --logdir`,
+- `report.json`, the results on the test split, once training is done, and
+- `.lock`, with which a process keeps others from training into the folder.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,13 +98,15 @@ def train(
             `task`.
         FileNotFoundError: as the recipe's `task`.
     """
+    look_first(config.out, resume)
     training = Training(config)
-    training.open_folder(resume)
+    make_folder(config.out)
     with checkpoints.locked(config.out):
+        check_folder(config.out, resume)
         if resume:
             training.restore()
         else:
-            training.begin()
+            training.save()
         say(training.summary())
         total = config.epochs * training.steps
         with (
@@ -115,6 +119,8 @@ def train(
                 monitor.epoch(training.steps_taken, measured)
                 training.save()
                 say(training.line(measured))
+        if caught:
+            raise Stopped(caught[0], config.out)
         return training.report()
 
 
@@ -144,7 +150,8 @@ class Training:
         model: the model.
         optimizer: Adam.
         schedule: of the learning rate: from `lr` in a straight line to zero.
-        steps: in an epoch.
+        steps: in an epoch, as far as the task knows.
+        steps_taken: in all epochs.
         step: steps taken in this epoch.
         loss_sum: of those steps.
         history: the losses of the epochs that are finished.
@@ -166,18 +173,13 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.LinearLR(
             self.optimizer, 1.0, 0.0, total_iters=config.epochs * self.steps
         )
-        self.step, self.loss_sum = 0, 0.0
+        self.steps_taken, self.step, self.loss_sum = 0, 0, 0.0
         self.history: list[Epoch] = []
 
     @property
     def epoch(self) -> int:
         """Epochs finished."""
         return len(self.history)
-
-    @property
-    def steps_taken(self) -> int:
-        """Steps taken in all epochs."""
-        return self.epoch * self.steps + self.step
 
     @property
     def best_epoch(self) -> int:
@@ -216,7 +218,7 @@ class Training:
             f"{self.history[-1].train_loss:.3f}  {shown}{best}"
         )
 
-    def batches_left(self) -> list[Any]:
+    def batches_left(self) -> Iterator[Any]:
         """The batches of this epoch that are still to come.
 
         Their order depends on seed and epoch; which of them are this process's,
@@ -225,7 +227,7 @@ class Training:
         seed = (self.config.seed * 100_003 + self.epoch) % 2**63
         generator = torch.Generator().manual_seed(seed)
         batches = self.task.batches(generator)
-        return self.process.share(batches)[self.step :]
+        return self.process.share(batches, skip=self.step)
 
     def learn(self, batch: Any) -> dict[str, float]:
         """Take one step; return its loss, gradient norm and learning rate."""
@@ -242,6 +244,7 @@ class Training:
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
+        self.steps_taken += 1
         self.loss_sum += loss.item()
         return {
             "loss": loss.item(),
@@ -250,58 +253,22 @@ class Training:
         }
 
     def finish_epoch(self) -> dict[str, float]:
-        """Measure on the validation split; keep the model if it is the best."""
+        """Measure on the validation split."""
         measured = self.task.validate()
         if not math.isfinite(measured["loss"]):
             raise ValueError(
                 f"the validation loss became {measured['loss']:.4g} in epoch "
                 f"{self.epoch + 1}: train again with a lower lr. {self.kept()}"
             )
-        mean = self.loss_sum / self.steps
+        mean = self.loss_sum / self.step
         self.history.append(Epoch(mean, measured["loss"]))
         self.step, self.loss_sum = 0, 0.0
-        if self.best_epoch == self.epoch:
-            self.write("best.pt", self.run_contents())
         return measured
 
     def kept(self) -> str:
         """Say what is still there after something went wrong."""
         last = self.config.out / "last.pt"
         return f"{last} still holds the weights from before"
-
-    def open_folder(self, resume: bool) -> None:
-        """Make the folder of a run, or find it.
-
-        Raises:
-            CheckpointError: if it cannot be made; on resuming, if it holds no
-                run.
-        """
-        folder = self.config.out
-        if resume and not (folder / "last.pt").exists():
-            raise CheckpointError(
-                f"there is no run to resume in {folder}: begin one, without "
-                "--resume"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(
-                f"{folder} cannot be made: {checkpoints.reason(error)}"
-            ) from error
-
-    def begin(self) -> None:
-        """Begin a new run in the folder.
-
-        Raises:
-            CheckpointError: if it holds a run already.
-        """
-        folder = self.config.out
-        if (folder / "last.pt").exists() or (folder / "best.pt").exists():
-            raise CheckpointError(
-                f"{folder} holds a run already: go on with it (--resume), "
-                "choose another folder (--out), or delete this one"
-            )
-        self.save()
 
     def run_contents(self) -> dict[str, Any]:
         """What it takes to use the model."""
@@ -313,17 +280,27 @@ class Training:
         }
 
     def save(self) -> None:
-        """Write `last.pt`: what it takes to go on training the model."""
+        """Write `last.pt`: what it takes to go on training the model.
+
+        Then `best.pt`, if the model is the best so far.
+        """
         state = {
             "data": self.fingerprint,
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": random_state(self.process.device),
+            "steps_taken": self.steps_taken,
             "step": self.step,
             "loss_sum": self.loss_sum,
             "history": [tuple(epoch) for epoch in self.history],
         }
         self.write("last.pt", {**self.run_contents(), **state})
+        self.save_best()
+
+    def save_best(self) -> None:
+        """Write `best.pt`, if the model is the best that an epoch has made."""
+        if self.epoch and not self.step and self.best_epoch == self.epoch:
+            self.write("best.pt", self.run_contents())
 
     def write(self, name: str, contents: dict[str, Any]) -> None:
         """Write a checkpoint, if this process is the one that writes."""
@@ -353,8 +330,10 @@ class Training:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.schedule.load_state_dict(saved["schedule"])
             set_random_state(saved["random"], self.process.device)
+            self.steps_taken = saved["steps_taken"]
             self.step, self.loss_sum = saved["step"], saved["loss_sum"]
             self.history = [Epoch(*losses) for losses in saved["history"]]
+        self.save_best()  # where a kill came between the two files
 
     def report(self) -> Report:
         """Measure the best model on the test split, and write `report.json`."""
@@ -378,6 +357,46 @@ class Training:
         return report
 
 
+def look_first(folder: Path, resume: bool) -> None:
+    """Refuse a folder before much is read; see `check_folder`."""
+    there = folder.is_dir()
+    with checkpoints.locked(folder) if there else nullcontext():
+        check_folder(folder, resume)
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse to begin a run where there is one, or to resume where is none.
+
+    Raises:
+        CheckpointError: saying what to do instead.
+    """
+    if resume and not (folder / "last.pt").exists():
+        raise CheckpointError(
+            f"there is no run to resume in {folder}: begin one, without "
+            "--resume"
+        )
+    begun = (folder / "last.pt").exists() or (folder / "best.pt").exists()
+    if begun and not resume:
+        raise CheckpointError(
+            f"{folder} holds a run already: go on with it (--resume), choose "
+            "another folder (--out), or delete this one"
+        )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run, where it is not there yet.
+
+    Raises:
+        CheckpointError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be made: {checkpoints.reason(error)}"
+        ) from error
+
+
 def flags_of(config: TrainConfig) -> dict[str, Any]:
     """The flags as they are stored: with the folder as a text."""
     return {**asdict(config), "out": str(config.out)}
@@ -395,12 +414,14 @@ def refuse_differences(
             f"{given.out} holds a run of {recipe}, not of {given.name}"
         )
     flags = flags_of(given)
-    if flags.keys() != saved.keys():
-        raise KeyError("other flags")
+    # A flag that the run did not know yet had its default.
+    saved = {field.name: field.default for field in fields(given)} | saved
+    if saved.keys() != flags.keys():
+        raise LookupError("there are flags that this version does not know")
     differences = [
-        f"{field.name} was {saved[field.name]} and is now {flags[field.name]}"
-        for field in fields(given)
-        if field.name != "out" and saved[field.name] != flags[field.name]
+        f"{name} was {saved[name]} and is now {value}"
+        for name, value in flags.items()
+        if name != "out" and saved[name] != value
     ]
     if differences:
         raise CheckpointError(

@@ -10,7 +10,7 @@ from tensorboard.summary.writer import event_file_writer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from attend.trainer.checkpoints import CheckpointError, reason
+from attend.trainer.checkpoints import CheckpointError, trouble
 
 
 class Monitor:
@@ -89,8 +89,8 @@ def drawing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(
-            f"the curves in {folder} cannot be written: {reason(error)}. Make "
-            "room, and resume"
+            f"the curves in {folder} cannot be written: {trouble(error)}, and "
+            "resume"
         ) from error
 
 

@@ -1,9 +1,8 @@
 """Which process this is, of how many, and where it computes."""
 
-import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,14 +26,14 @@ class Process(NamedTuple):
         """Whether it is the one that writes files and talks to people."""
         return self.rank == 0
 
-    def share(self, batches: Sequence[Any]) -> list[Any]:
+    def share(self, batches: Sequence[Any], skip: int = 0) -> Iterator[Any]:
         """Its batches of those of an epoch: as many as each other process has.
 
-        Where they do not come out even, the first ones are read twice.
+        Where they do not come out even, the first ones are read twice. `skip`
+        of its own were read before.
         """
-        even = math.ceil(len(batches) / self.size) * self.size
-        enough = itertools.islice(itertools.cycle(batches), even)
-        return list(enough)[self.rank :: self.size]
+        for i in range(skip, math.ceil(len(batches) / self.size)):
+            yield batches[(i * self.size + self.rank) % len(batches)]
 
 
 def this_process() -> Process:
@@ -42,16 +41,25 @@ def this_process() -> Process:
 
     The device is the GPU of its number if there is one, or the CPU.
     """
-    rank, size, local = (
-        int(os.environ.get(name, default))
-        for name, default in (
-            ("RANK", "0"),
-            ("WORLD_SIZE", "1"),
-            ("LOCAL_RANK", "0"),
+    rank, local = number("RANK", 0), number("LOCAL_RANK", 0)
+    size = number("WORLD_SIZE", 1)
+    if not rank < size:
+        raise ValueError(
+            f"RANK={rank} and WORLD_SIZE={size} do not go together: unset "
+            "both, or start the processes with torchrun"
         )
-    )
     gpu = torch.cuda.is_available()
     return Process(rank, size, torch.device("cuda", local) if gpu else CPU)
+
+
+def number(name: str, default: int) -> int:
+    """Read a number, zero or more, from the environment."""
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise ValueError(
+            f"the environment says {name}={text}, which is no number: unset it"
+        )
+    return int(text)
 
 
 CPU = torch.device("cpu")

@@ -9,7 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from attend.flags import require_counts, require_positive, require_seed
+from attend.flags import (
+    FlagError,
+    require_counts,
+    require_positive,
+    require_seed,
+)
 
 
 @runtime_checkable
@@ -72,7 +77,7 @@ class TrainConfig:
     epochs: int = 20
     """How often to go through the training data."""
     batch_size: int = 32
-    """Pairs in a batch."""
+    """Examples in a batch."""
     lr: float = 8e-3
     """The first learning rate of Adam; it falls in a straight line to zero."""
     max_norm: float = 1.0
@@ -80,13 +85,18 @@ class TrainConfig:
     seed: int = 0
     """Decides first weights, order of the data, and what dropout drops."""
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # of the recipe
+    use: ClassVar[str]  # the command that uses what was trained
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot be meant."""
         require_counts(self, "epochs", "batch_size")
         require_positive(self, "lr", "max_norm")
         require_seed(self)
+        try:
+            str(self.out).encode()
+        except UnicodeEncodeError:
+            raise FlagError("out", "must be a path that is text") from None
 
     def task(self) -> Task:
         """Read the data, and make a model with its first weights.

@@ -325,8 +325,8 @@ def test_curves_that_cannot_be_written(
     ended = attend("train", "chatbot", "--data", talk, *SMALL)
     assert ended.status == 1
     assert ended.err == (
-        "attend: the curves in runs/chatbot cannot be written: No space left "
-        "on device. Make room, and resume\n"
+        "attend: the curves in runs/chatbot cannot be written: the disk is "
+        "full (No space left on device). Make room, and resume\n"
     )
 
 

@@ -368,7 +368,7 @@ def test_score_module_learns_its_own_parameters(
         "additive": lambda: additive_scores(q, k, p["w_q"], p["w_k"], p["v"]),
         "concat": lambda: concat_scores(q, k, p["w"], p["v"]),
     }[name]()
-    scores = module(q, module.project(k))
+    scores = module(q, k)
     assert_close(scores, expected)
     if p:
         scores.square().sum().backward()
@@ -506,10 +506,11 @@ def test_a_score_of_any_batch_is_its_function(
     p["both"] = p.get("w")
     for queries in (1, QUERIES):
         q = draw(random, *batch, queries, d_q)
-        scores = module(q, projected)
+        scores = module.compare(q, projected)
         assert scores.shape == (*batch, queries, KEYS)
         assert_close(scores, SCORING[name](q, k, p))
-        again = module(flat(q), module.project(flat(k)))
+        assert torch.equal(module(q, k), scores)
+        again = module(flat(q), flat(k))
         assert_close(flat(scores), again)
 
 
@@ -526,7 +527,7 @@ def test_the_gradient_of_a_score_goes_through_the_projected_keys(
     p["both"] = p.get("w")
     own, expected = (
         torch.autograd.grad(scores.square().sum(), inputs)
-        for scores in (module(q, module.project(k)), SCORING[name](q, k, p))
+        for scores in (module(q, k), SCORING[name](q, k, p))
     )
     assert_close(own, expected)
 

@@ -940,6 +940,47 @@ def test_exact_search_leaves_nothing_of_what_it_replaces() -> None:
     assert torch.equal(start.log_probs, log_probs)
 
 
+@pytest.mark.parametrize("pad_id", [PAD, 6, EOS])
+def test_exact_search_pads_what_it_keeps_beside_what_is_longer(
+    pad_id: int,
+) -> None:
+    """What was given is narrower than what is found for another source."""
+    both = [
+        chain({(BOS, EOS): 0.9, (BOS, A): 0.1}, 7),
+        chain({(BOS, EOS): 0.1, (BOS, A): 0.9, (A, B): 1.0, (B, EOS): 1.0}, 7),
+    ]
+    tables = Tables(
+        torch.cat([one.log_probs for one in both]),
+        torch.cat([one.weights for one in both]),
+        torch.cat([one.mask for one in both]),
+        [],
+    )
+    given = (tables.step, tables.start(), bos(2), EOS, pad_id, 5)
+    start = Decoded(
+        torch.tensor([[EOS], [EOS]]),
+        torch.tensor([1, 1]),
+        torch.tensor([0.9, 0.1], dtype=torch.float64).log(),
+        None,
+    )
+    found = exact_search(*given, start)
+    assert found.tokens.tolist() == [[EOS, pad_id, pad_id], [A, B, EOS]]
+    assert found.lengths.tolist() == [1, 3]
+
+
+def test_exact_search_is_not_told_of_a_sequence_without_tokens() -> None:
+    """Even if its padding is EOS, and whatever its log-probability says."""
+    tables = make_tables(3, 5, seed=1)
+    given = (tables.step, tables.start(), bos(3), EOS, EOS, 4)
+    expected = exact_search(*given, greedy(*given))
+    nothing = Decoded(
+        torch.full((3, 1), EOS), torch.zeros(3).long(), torch.zeros(3), None
+    )
+    found = exact_search(*given, nothing)
+    assert torch.equal(found.tokens, expected.tokens)
+    assert torch.equal(found.lengths, expected.lengths)
+    assert_close(found.log_probs, expected.log_probs)
+
+
 def test_exact_search_keeps_what_it_was_given_if_there_is_no_better() -> None:
     tables = make_tables(3, 5, seed=1)
     best = search(tables, Goal(EOS, max_length=4), beam_size=5**4).first()
@@ -979,6 +1020,34 @@ def test_a_better_start_leaves_less_to_try() -> None:
             one.log_prob > float(best.log_probs) for one in judged
         )
     assert fewer
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_source_leaves_out_what_it_has_a_better_sequence_for(
+    seed: int,
+) -> None:
+    """Together they try as much as alone."""
+    tables, alone = make_tables(3, 5, seed, ending=-1.0), 0
+    start = decode(tables, greedy, 4)
+    tables.rows.clear()
+    decode(tables, exact_search, 4, start=start)
+    for row in range(3):
+        one = tables.only([row])
+        start = decode(one, greedy, 4)
+        one.rows.clear()
+        decode(one, exact_search, 4, start=start)
+        alone += sum(one.rows)
+    assert sum(tables.rows) == alone
+
+
+def test_exact_search_where_nothing_ends() -> None:
+    """Padding for each source, and no sequence."""
+    tables = make_tables(3, 5, seed=0)
+    tables.log_probs[..., EOS] = -math.inf
+    found = decode(tables, exact_search, 4, start=decode(tables, greedy, 4))
+    assert found.tokens.tolist() == [[PAD]] * 3
+    assert found.lengths.tolist() == [0] * 3
+    assert found.log_probs.tolist() == [-math.inf] * 3
 
 
 @pytest.mark.parametrize("attention", ["none", "bahdanau"])

@@ -297,7 +297,15 @@ USED = {
     *("others", "model"),
 }
 GOING_ON = {
-    *("data", "optimizer", "schedule", "random", "step", "loss_sum"),
+    *(
+        "data",
+        "optimizer",
+        "schedule",
+        "random",
+        "step",
+        "steps_taken",
+        "loss_sum",
+    ),
     "history",
 }
 OTHER = "was made by another version of this library: use it with that version"
@@ -350,7 +358,6 @@ FOR_RESUMING: dict[str, Change] = {
         f"no {name}": lambda c, name=name: c.pop(name)
         for name in sorted(GOING_ON)
     },
-    "a flag less": lambda c: c["config"].pop("lr"),
     "another optimizer": lambda c: c.update(optimizer={"state": {}}),
     "an optimizer of fewer weights": lambda c: c["optimizer"]["param_groups"][
         0
@@ -403,6 +410,22 @@ def test_a_training_of_another_version(
     refused(lambda: train(config, resume=True), copied, "last.pt")
 
 
+def test_a_flag_that_is_newer_than_the_run_had_its_default(
+    copied: Path, trained: Run
+) -> None:
+    """Or every new flag would leave all older runs unfinished."""
+    contents = load(copied / "last.pt")
+    assert contents["config"].pop("max_norm") == 1.0
+    save(copied / "last.pt", contents)
+    train(replace(trained.config, out=copied), resume=True)
+    del contents["config"]["lr"]
+    save(copied / "last.pt", contents)
+    with pytest.raises(
+        CheckpointError, match=r"lr was 0\.008 and is now 0\.05"
+    ):
+        train(replace(trained.config, out=copied), resume=True)
+
+
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("number", [0, 1, 3, 20, 21])
 def test_another_format(
@@ -436,6 +459,9 @@ def test_the_best_model_is_of_another_version_in_the_end(
     contents = load(copied / "best.pt")
     rename(contents)
     save(copied / "best.pt", contents)
+    last = load(copied / "last.pt")
+    last["history"][0] = (1.0, -1.0)  # the best epoch is not the last one
+    save(copied / "last.pt", last)
     config = replace(trained.config, out=copied)
     before = left_in(copied)
     with pytest.raises(CheckpointError, match=OTHER):

@@ -324,6 +324,19 @@ def test_a_nucleus_of_everything_keeps_everything() -> None:
     assert truncate(log_probs, top_p=1.0).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_nucleus_that_has_exactly_enough_is_not_enlarged(
+    number: int, dtype: torch.dtype
+) -> None:
+    """The fewest tokens that have `p` or more; here just `p`."""
+    log_probs = torch.tensor([[0.1, 0.4, 0.2, 0.3]], dtype=dtype).log()
+    ordered = truncate(log_probs).exp().sort(descending=True).values
+    enough = float(ordered.cumsum(dim=-1)[0, number - 1])
+    kept = truncate(log_probs, top_p=enough)
+    assert int(kept.isfinite().sum()) == number
+
+
 def test_the_limits_of_temperature() -> None:
     log_probs = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log()
     assert_close(

@@ -14,6 +14,7 @@ from attend.decoding import (
     NBest,
     State,
     beam_search,
+    mean_log_probs,
     mutual_information,
     sequence_log_probs,
 )
@@ -60,9 +61,12 @@ def test_what_fits_any_source_loses() -> None:
     # the empty place stays last
     assert ranked.lengths.tolist() == [[2, 1, 2, 0]]
     assert ranked.scores[0, 3] == -math.inf
-    best = mutual_information(step, found, start(0, 1), bos(1), num_best=2)
-    assert torch.equal(best.tokens, ranked.tokens[:, :2])
-    assert torch.equal(best.scores, ranked.scores[:, :2])
+    for number in (1, 2, 9):
+        best = mutual_information(
+            step, found, start(0, 1), bos(1), num_best=number
+        )
+        assert torch.equal(best.tokens, ranked.tokens[:, :number])
+        assert torch.equal(best.scores, ranked.scores[:, :number])
 
 
 @pytest.mark.parametrize("others", [(1,), (2,), (2, 2)])
@@ -146,6 +150,29 @@ def test_a_weight_must_be_a_positive_number(weight: float) -> None:
         ValueError, match="weight must be zero or a positive number"
     ):
         mutual_information(step, search(0), start(1), bos(1), weight)
+
+
+def test_mean_log_probs_is_the_mean_of_the_probabilities() -> None:
+    """Each sequence after its own first token, over all sources."""
+    tokens = torch.tensor([[3, EOS], [EOS, PAD], [4, EOS], [4, EOS]])
+    first = torch.tensor([BOS, 3, BOS, BOS])
+    found = mean_log_probs(
+        step, start(0, 1, 2), tokens, torch.tensor([2, 1, 1, 2]), first
+    )
+    expected = [(0.3 + 0.05 + 1) / 3, 1.0, 0.5, 0.5]
+    assert_close(found.exp(), torch.tensor(expected))
+
+
+def test_what_is_equally_good_stays_in_its_order() -> None:
+    """Also where there is so much of it that a sort would shuffle it."""
+    count = 29
+    tokens = torch.full((1, count, 1), 4)
+    log_probs = -torch.arange(1.0, count + 1)[None]
+    lengths = torch.ones(1, count, dtype=torch.long)
+    found = NBest(tokens, lengths, log_probs, log_probs, None)
+    ranked = mutual_information(step, found, start(2), bos(1))
+    assert (ranked.scores == math.inf).all()
+    assert torch.equal(ranked.log_probs, log_probs)
 
 
 @pytest.mark.parametrize("num_best", [0, -1])

@@ -170,7 +170,7 @@ def test_loading_what_is_not_there(tiny: Tiny, tmp_path: Path) -> None:
         match="there is no run in .*: train one, or name another",
     ):
         load_run(tmp_path)
-    Training(tiny(tmp_path)).begin()
+    Training(tiny(tmp_path)).save()
     with pytest.raises(
         CheckpointError, match="has not finished its first epoch: resume it"
     ):

@@ -5,7 +5,7 @@ heads, and the keys are a source's or grow with what was written.
 """
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -306,31 +306,31 @@ def test_coverage_of_what_was_written_is_refused(
         beam_search(*(step, start, bos(2), EOS, PAD, 5), coverage_penalty=0.2)
 
 
-def searches(step: Step, state: State) -> dict[str, Any]:
-    given = (step, state, bos(2), EOS, PAD, 3)
-    return {
-        "greedy": lambda: greedy(*given),
-        "sample": lambda: sample(*given),
-        "beam_search": lambda: beam_search(*given),
-    }
+SEARCHES: dict[str, Callable[..., object]] = {
+    "greedy": greedy,
+    "sample": sample,
+    "beam_search": lambda *given: beam_search(*given, beam_size=1),
+}
 
 
-@pytest.mark.parametrize("search", ["greedy", "sample", "beam_search"])
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize(
     "shape", [(), (5,), (1,), (2, 5), (5, 1), (LAYERS, 3, 5), (3, 1, 2, 5)]
 )
 def test_weights_are_those_of_one_token(
-    search: str, shape: tuple[int, ...]
+    search: str, batch: int, shape: tuple[int, ...]
 ) -> None:
-    step, start = looking(torch.rand(1, *shape), torch.ones(2, 1, 5).bool())
+    """Not of several, and not without a dimension for the one."""
+    step, start = looking(torch.rand(1, *shape), torch.ones(batch, 1, 5).bool())
     with pytest.raises(
         ValueError,
         match=(
             r"step must return `weights` of shape \(batch, …, 1, key\), those "
-            rf"of one token, got \(\d+{''.join(f', {n}' for n in shape)},?\)"
+            rf"of one token, got \({batch}{''.join(f', {n}' for n in shape)}"
         ),
     ):
-        searches(step, start)[search]()
+        SEARCHES[search](step, start, bos(batch), EOS, PAD, 3)
 
 
 @pytest.mark.parametrize("between", BETWEEN)

@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,7 +45,7 @@ from attend.trainer import (
     checkpoints,
     train,
 )
-from attend.trainer.loop import train_epoch
+from attend.trainer.loop import make_folder, train_epoch
 from attend.trainer.monitor import quiet
 from attend.trainer.process import Process, this_process
 from attend.trainer.signals import caught_signals
@@ -131,7 +131,7 @@ def test_every_step_is_one_of_adam_with_clipping_by_hand(
     training = Training(config)
     total = 3 * 4
     weight, mean, square = training.task.weight, 0.0, 0.0
-    training.begin()
+    training.save()
     for step in range(1, total + 1):
         training.model.train()
         [batch, *_] = training.batches_left()
@@ -201,7 +201,8 @@ def test_the_first_weights_and_the_order_come_from_the_seed(
     other = Training(replace(config, seed=1))
     assert torch.equal(first.model.output.weight, again.model.output.weight)
     assert not torch.equal(first.model.output.weight, other.model.output.weight)
-    assert torch.equal(first.batches_left()[0].src, again.batches_left()[0].src)
+    ours, theirs = next(first.batches_left()), next(again.batches_left())
+    assert torch.equal(ours.src, theirs.src)
     orders = [
         [batch.src.tolist() for batch in t.batches_left()]
         for t in (first, other)
@@ -230,7 +231,7 @@ def test_every_epoch_has_another_order_and_every_pair(
     training = Training(config)
     orders = []
     for _ in range(2):
-        batches = training.batches_left()
+        batches = list(training.batches_left())
         assert len(batches) == training.steps
         orders.append(
             [row[row != 0].tolist() for batch in batches for row in batch.src]
@@ -249,12 +250,12 @@ def test_what_is_left_of_an_epoch_is_what_was_not_learned(
 ) -> None:
     training = Training(NumbersConfig(tmp_path))
     training.model.train()
-    order = training.batches_left()
+    order = list(training.batches_left())
     assert sorted(order) == sorted(training.config.numbers)
     for step in range(4):
-        assert training.batches_left() == order[step:]
+        assert list(training.batches_left()) == order[step:]
         training.learn(order[step])
-    assert training.batches_left() == []
+    assert not list(training.batches_left())
 
 
 @pytest.mark.parametrize(("rank", "size"), [(0, 2), (1, 2), (2, 3)])
@@ -262,13 +263,13 @@ def test_each_of_several_processes_has_its_share_of_an_epoch(
     tmp_path: Path, rank: int, size: int
 ) -> None:
     training = Training(NumbersConfig(tmp_path))
-    order = training.batches_left()
+    order = list(training.batches_left())
     training.process = Process(rank, size, CPU)
-    share = training.process.share(order)
-    assert training.batches_left() == share
+    share = list(training.process.share(order))
+    assert list(training.batches_left()) == share
     assert len(share) == math.ceil(4 / size)
     training.step = 1
-    assert training.batches_left() == share[1:]
+    assert list(training.batches_left()) == share[1:]
 
 
 def test_only_the_first_process_writes(tmp_path: Path) -> None:
@@ -317,8 +318,8 @@ def test_the_model_with_the_lowest_validation_loss_is_kept_and_measured(
             return finish(self)
 
     training = Watched(NumbersConfig(tmp_path, losses=losses))
-    training.open_folder(resume=False)
-    training.begin()
+    make_folder(training.config.out)
+    training.save()
     for _ in range(3):
         training.model.train()
         for batch in training.batches_left():
@@ -360,15 +361,15 @@ def test_what_is_said_of_every_epoch(tmp_path: Path) -> None:
 
 def test_what_is_said_on_going_on(tmp_path: Path) -> None:
     training = Training(NumbersConfig(tmp_path))
-    training.open_folder(resume=False)
-    training.begin()
+    make_folder(training.config.out)
+    training.save()
     training.model.train()
     for batch in training.batches_left():
         training.learn(batch)
     training.model.eval()
     training.finish_epoch()
     training.model.train()
-    training.learn(training.batches_left()[0])
+    training.learn(next(training.batches_left()))
     training.save()
     said: list[str] = []
     train(NumbersConfig(tmp_path), resume=True, say=said.append)
@@ -400,6 +401,25 @@ def test_the_curves_show_every_step_and_every_epoch(tmp_path: Path) -> None:
     assert curves["valid/loss"] == [(4, 3.0), (8, 1.0), (12, 2.0)]
 
 
+def test_curves_are_on_the_disk_before_the_checkpoint_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a checkpoint none of what they show comes again."""
+    save, shown = checkpoints.save, []
+
+    def looking(path: Path, contents: dict[str, Any]) -> None:
+        if path.name == "last.pt" and contents["history"]:
+            events = EventAccumulator(str(tmp_path)).Reload()
+            steps = [event.step for event in events.Scalars("train/loss")]
+            epochs = [event.step for event in events.Scalars("valid/loss")]
+            shown.append((steps[-1], epochs))
+        save(path, contents)
+
+    monkeypatch.setattr(checkpoints, "save", looking)
+    train(NumbersConfig(tmp_path))
+    assert shown == [(4, [4]), (8, [4, 8]), (12, [4, 8, 12])]
+
+
 def test_training_learns_and_reports(tiny: Tiny, tmp_path: Path) -> None:
     said: list[str] = []
     report = train(tiny(tmp_path, epochs=4), say=said.append)
@@ -428,7 +448,7 @@ def test_the_best_model_is_kept_and_not_the_last(
     config = tiny(tmp_path)
     data = prepare(config)
     training = Training(config)
-    training.begin()
+    training.save()
     losses = []
     for scale in (1.0, 30.0):
         with torch.no_grad():
@@ -436,7 +456,9 @@ def test_the_best_model_is_kept_and_not_the_last(
                 scale * torch.rand(len(data.tgt_vocab))
             )
         training.model.eval()
+        training.step = 1
         training.finish_epoch()
+        training.save()
         losses.append(training.history[-1].valid_loss)
     assert losses[1] > losses[0] and training.best_epoch == 1
     run = load_run(tmp_path)
@@ -461,7 +483,7 @@ def test_dates_are_learned(tmp_path: Path) -> None:
 def test_the_embedded_dialogue_trains(tmp_path: Path) -> None:
     config = ChatbotConfig(out=tmp_path, hidden_size=3, embed_size=2)
     training = Training(config)
-    values = training.learn(training.batches_left()[0])
+    values = training.learn(next(training.batches_left()))
     words = len(training.task.data.tgt_vocab)
     assert values["loss"] == pytest.approx(math.log(words), abs=0.5)
     assert values["gradient_norm"] > 0
@@ -487,10 +509,11 @@ def test_training_and_measuring_are_told_apart(
         def step(self, *_: Any) -> None: ...
         def begin_epoch(self, *_: Any) -> None: ...
 
-    training.begin()
+    training.save()
     for _ in range(2):
         inspect.unwrap(train_epoch)(training, Quiet(), [])
         training.finish_epoch()
+        training.save()
     training.report()
     modes = {name: {mode for n, mode in seen if n == name} for name, _ in seen}
     assert modes == {"loss": {True}, "validate": {False}, "measure": {False}}
@@ -607,6 +630,37 @@ def test_resuming_with_other_flags(copied: Path, trained: Run) -> None:
     assert left_in(copied) == before
 
 
+OTHERS: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 5,
+    "lr": 0.2,
+    "max_norm": 2.0,
+    "seed": 1,
+    "numbers": (1.0, 2.0),
+    "losses": (1.0,),
+}
+
+
+def test_every_flag_but_the_folder_is_given_another_value_below() -> None:
+    named = {field.name for field in fields(NumbersConfig)}
+    assert named == {*OTHERS, "out"}
+
+
+@pytest.mark.parametrize("flag", OTHERS)
+def test_resuming_with_any_other_flag(tmp_path: Path, flag: str) -> None:
+    config = NumbersConfig(tmp_path)
+    training = Training(config)
+    training.save()
+    other = replace(config, **{flag: OTHERS[flag]})
+    with pytest.raises(CheckpointError) as error:
+        train(other, resume=True)
+    assert str(error.value) == (
+        f"the run in {tmp_path} began with other flags: {flag} was "
+        f"{getattr(config, flag)} and is now {OTHERS[flag]}. Give the same "
+        "ones, or begin another run in another folder"
+    )
+
+
 def test_resuming_with_other_data(
     tiny: Tiny, talk: Path, tmp_path: Path
 ) -> None:
@@ -614,8 +668,8 @@ def test_resuming_with_other_data(
     changed.write_text(talk.read_text())
     config = tiny(tmp_path / "run", data=str(changed))
     training = Training(config)
-    training.open_folder(resume=False)
-    training.begin()
+    make_folder(training.config.out)
+    training.save()
     changed.write_text(talk.read_text().replace("it is 1 ,", "it is 2 ,"))
     with pytest.raises(
         CheckpointError, match="the data is not what the run in .* began with"
@@ -626,8 +680,8 @@ def test_resuming_with_other_data(
 def test_resuming_in_a_folder_that_moved(tiny: Tiny, tmp_path: Path) -> None:
     config = tiny(tmp_path / "old")
     training = Training(config)
-    training.open_folder(resume=False)
-    training.begin()
+    make_folder(training.config.out)
+    training.save()
     (tmp_path / "old").rename(tmp_path / "new")
     train(replace(config, out=tmp_path / "new"), resume=True)
     assert load_run(tmp_path / "new").config.out == tmp_path / "new"
@@ -790,10 +844,13 @@ def test_curves_that_cannot_be_written_are_named(
     message = str(raised.value)
     assert message.startswith(start) and raised.value.__cause__ is error
     why, remedy = message.removeprefix(start).split(". ", 1)
-    assert remedy == "Make room, and resume"
     assert why and "None" not in why
-    if error.strerror:
-        assert why == error.strerror
+    if error.errno == errno.ENOSPC:
+        assert remedy == "Make room, and resume"
+        assert why == f"the disk is full ({error.strerror})"
+    else:
+        assert remedy.startswith("See that the folder is there and may be ")
+        assert why == (error.strerror or why)
     monkeypatch.undo()
     assert len(train(NumbersConfig(tmp_path), resume=True).history) == 3
 
@@ -830,7 +887,7 @@ def test_an_error_in_a_checkpoint_is_not_blamed_on_the_curves(
     monkeypatch.setattr(owner, call, fails)
     with pytest.raises(CheckpointError) as raised:
         train(NumbersConfig(tmp_path))
-    name = ("last.pt", "best.pt", "last.pt", "report.json")[min(after, 3)]
+    name = ("last.pt", "last.pt", "best.pt", "report.json")[min(after, 3)]
     message = str(raised.value)
     assert message.startswith(f"{tmp_path / name} cannot be written: ")
     assert "curves" not in message and "None" not in message
@@ -915,7 +972,7 @@ def test_the_thread_that_writes_curves_is_not_heard_but_what_it_met(
         write(self, data)
 
     monkeypatch.setattr(writer, "write", fails)
-    with pytest.raises(CheckpointError, match="the curves in .* No space left"):
+    with pytest.raises(CheckpointError, match="the curves in .*No space left"):
         train(NumbersConfig(tmp_path))
     assert heard == []
 
@@ -938,45 +995,55 @@ def test_silence_ends_however_a_training_ends(
 # --- Signals ---
 
 
+class Heard(Exception):
+    """A signal did what it does where nobody catches it."""
+
+
+def hear(number: int, frame: object) -> None:
+    raise Heard
+
+
+@pytest.fixture
+def hearing() -> Iterator[None]:
+    """Let both signals raise an exception of this test."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, hear) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("hearing")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_noted_and_the_second_acts(
     number: signal.Signals,
 ) -> None:
-    before = signal.signal(number, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt), caught_signals() as caught:
+    with caught_signals() as caught:
+        signal.raise_signal(number)
+        assert caught == [number]
+        with pytest.raises(Heard):
             signal.raise_signal(number)
-            assert caught == [number]
-            signal.raise_signal(number)
-        assert signal.getsignal(number) is signal.default_int_handler
-        with caught_signals():
-            pass
-        assert signal.getsignal(number) is signal.default_int_handler
-    finally:
-        signal.signal(number, before)
+    assert signal.getsignal(number) is hear
+    with caught_signals():
+        assert signal.getsignal(number) is not hear
+    assert signal.getsignal(number) is hear
 
 
+@pytest.mark.usefixtures("hearing")
 @pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_is_ignored_stays_ignored(
     ignored: signal.Signals,
 ) -> None:
     """As in jobs that a shell runs in the background; the other is caught."""
     [other] = {signal.SIGINT, signal.SIGTERM} - {ignored}
-    before = {
-        ignored: signal.signal(ignored, signal.SIG_IGN),
-        other: signal.signal(other, signal.default_int_handler),
-    }
-    try:
-        with caught_signals() as caught:
-            signal.raise_signal(ignored)
-            assert caught == []
-            signal.raise_signal(other)
-            assert caught == [other]
-            signal.raise_signal(ignored)
-        assert signal.getsignal(ignored) is signal.SIG_IGN
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    signal.signal(ignored, signal.SIG_IGN)
+    with caught_signals() as caught:
+        signal.raise_signal(ignored)
+        assert caught == []
+        signal.raise_signal(other)
+        assert caught == [other]
+        signal.raise_signal(ignored)
+    assert signal.getsignal(ignored) is signal.SIG_IGN
 
 
 def test_outside_the_main_thread_no_signal_is_touched() -> None:
@@ -1054,6 +1121,7 @@ def test_a_process_computes_on_the_gpu_of_its_number_if_there_is_one(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setenv("RANK", "7")
+    monkeypatch.setenv("WORLD_SIZE", "8")
     if local is None:
         monkeypatch.delenv("LOCAL_RANK", raising=False)
     else:
@@ -1069,7 +1137,9 @@ def test_processes_share_the_batches_of_an_epoch(size: int, num: int) -> None:
     With fewer batches than processes that may be more than once.
     """
     batches = list(range(num))
-    shares = [Process(rank, size, CPU).share(batches) for rank in range(size)]
+    shares = [
+        list(Process(rank, size, CPU).share(batches)) for rank in range(size)
+    ]
     steps = math.ceil(num / size)
     assert [len(share) for share in shares] == [steps] * size
     in_order = [share[step] for step in range(steps) for share in shares]
@@ -1080,9 +1150,32 @@ def test_processes_share_the_batches_of_an_epoch(size: int, num: int) -> None:
         assert max(Counter(in_order).values()) <= 2
 
 
-@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "1"}, "RANK=1 and WORLD_SIZE=1 do not go together"),
+        ({"RANK": "one"}, "RANK=one, which is no number: unset it"),
+        ({"WORLD_SIZE": "-2"}, "WORLD_SIZE=-2, which is no number"),
+        ({"LOCAL_RANK": "0.5"}, "LOCAL_RANK=0.5, which is no number"),
+    ],
+)
+def test_half_an_environment_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=message):
+        this_process()
+
+
+def test_empty_variables_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "")
+    assert (this_process().rank, this_process().size) == (0, 1)
+
+
 def test_training_in_several_processes_is_refused_for_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(
@@ -1090,7 +1183,7 @@ def test_training_in_several_processes_is_refused_for_now(
         match="this is one of 2 processes, and training in several is not "
         "there yet: start one, without torchrun",
     ):
-        train(NumbersConfig(tmp_path / "run"), resume)
+        train(NumbersConfig(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -35,6 +35,77 @@ class Kind:
 '''
 
 
+DOCUMENTED = '''\
+class Kind:
+    """A kind.
+
+    ::
+
+        a = b
+
+    Args:
+        size: how large; a longer text
+            goes on here.
+
+            And here.
+
+    Attributes:
+        size: as above.
+
+    Source: somebody 2015.
+    """
+
+    def method(self, x: int) -> int:
+        """Do.
+
+        Args:
+            x: what.
+
+        Returns:
+            It.
+
+        Raises:
+            ValueError: never.
+        """
+        text = """
+        Args:
+            these stay
+        """
+        return x
+'''
+TAUGHT = '''\
+class Kind:
+    """A kind.
+
+    ::
+
+        a = b
+
+    Source: somebody 2015.
+    """
+
+    def method(self, x: int) -> int:
+        """Do."""
+        text = """
+        Args:
+            these stay
+        """
+        return x'''
+
+
+def test_a_cell_has_no_lists_of_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.py").write_text(DOCUMENTED)
+    monkeypatch.setattr(sync, "ROOT", tmp_path)
+    assert sync.source_of("m:Kind") == TAUGHT
+    method = sync.source_of("m:Kind.method")
+    assert method.startswith(
+        'def method(self, x: int) -> int:\n    """Do."""\n    text = '
+    )
+    assert sync.taught(TAUGHT) == TAUGHT
+
+
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "package" / "inner").mkdir(parents=True)
