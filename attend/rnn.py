@@ -194,9 +194,9 @@ class Decoder(nn.Module):
 class AttentionDecoder(nn.Module):
     """What Bahdanau's and Luong's decoders share.
 
-    They go token by token. The state also holds the `memory`, the `keys` that
-    are made of it once, its `mask`, and the attention `weights` of the tokens
-    just read, `(batch, tgt, src)`.
+    They go token by token. The state also holds the `memory`, the `keys` if the
+    score makes others of it, its `mask`, and the attention `weights` of the
+    tokens just read, `(batch, tgt, src)`.
     """
 
     def __init__(self, config: Seq2SeqConfig) -> None:
@@ -213,8 +213,9 @@ class AttentionDecoder(nn.Module):
         self, memory: Tensor, mask: Tensor, h: Tensor, c: Tensor
     ) -> State:
         """The state before the first target token."""
+        state = {"h": h, "c": c, "memory": memory, "mask": mask}
         keys = self.score.project(memory)
-        return {"h": h, "c": c, "memory": memory, "keys": keys, "mask": mask}
+        return state if keys is memory else {**state, "keys": keys}
 
     def forward(
         self, embedded: Float[Tensor, "batch tgt d_embed"], state: State
@@ -270,7 +271,8 @@ class BahdanauDecoder(AttentionDecoder):
         """Read one token."""
         memory, mask = state["memory"], state["mask"]
         query = state["h"][:, -1:]  # the top layer, (batch, 1, d)
-        scores = self.score.compare(query, state["keys"])  # (batch, 1, src)
+        keys = state.get("keys", memory)
+        scores = self.score.compare(query, keys)  # (batch, 1, src)
         context, weights = soft_attention(scores, memory, mask)
         context = context.squeeze(1)  # (batch, d)
         output, state = self.advance(torch.cat([x, context], dim=-1), state)
@@ -312,7 +314,8 @@ class LuongDecoder(AttentionDecoder):
         x = torch.cat([x, state["feed"]], dim=-1)
         output, state = self.advance(x, state)
         query = output[:, None]  # (batch, 1, d)
-        scores = self.score.compare(query, state["keys"])  # (batch, 1, src)
+        keys = state.get("keys", memory)
+        scores = self.score.compare(query, keys)  # (batch, 1, src)
         if self.half_width is None:
             context, weights = soft_attention(scores, memory, mask)
         else:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,13 +14,15 @@ from typing import Any
 import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from attend.cli import resuming, shaded
+from attend.recipes import RECIPES
 from attend.recipes.chatbot import ChatbotConfig
 from attend.recipes.dates import DatesConfig
 from attend.recipes.text import TextTask
 from attend.respond import Run
-from attend.trainer import checkpoints
+from attend.trainer import Stopped, checkpoints
 
 Attend = Callable[..., Any]  # see conftest.py
 SMALL = [
@@ -534,3 +537,68 @@ def test_keys_that_do_not_fit_go_below() -> None:
         "     a word that is too long",
         "  x  " + "█" * 23,
     ]
+
+
+# --- What a second reader found ---
+
+
+def test_a_folder_that_looks_like_a_flag_can_be_resumed() -> None:
+    words = shlex.split(resuming(ChatbotConfig(out=Path("-x"))))
+    assert words == ["attend", "train", "chatbot", "--out=-x", "--resume"]
+
+
+def test_help_is_not_broken_off_in_the_middle(
+    attend: Attend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a wide terminal every flag's help is one line.
+
+    A docstring of several lines would be broken where its lines end.
+    """
+    monkeypatch.setenv("COLUMNS", "230")
+    for command in (["train", name] for name in RECIPES):
+        assert broken_off(attend(*command, "--help").out) == []
+    for command in (["chat"], ["translate"]):
+        assert broken_off(attend(*command, "--help").out) == []
+
+
+def broken_off(text: str) -> list[str]:
+    """Return the lines of flags whose help does not end on them."""
+    lines = [re.sub("[│─]", "", line).strip() for line in text.splitlines()]
+    return [
+        line
+        for line in lines
+        if re.match(r"--\S+( \S+)?  +\S", line) and not line.endswith(")")
+    ]
+
+
+def test_stdout_that_is_full(
+    attend: Attend, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(line: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tqdm, "write", full)
+    ended = attend("train", "chatbot", "--data", talk, *SMALL)
+    assert (ended.status, ended.err) == (
+        1,
+        "attend: stdout cannot be written: No space left on device\n",
+    )
+
+
+def test_ctrl_c_that_also_ends_who_reads(
+    attend: Attend, talk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `attend train chatbot | tee log`: stderr says how to go on."""
+
+    def stopped(*arguments: object, **options: object) -> None:
+        raise Stopped(signal.SIGINT, Path("runs/chatbot"))
+
+    monkeypatch.setattr("attend.cli.train", stopped)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", closed)
+        ended = attend("train", "chatbot", "--data", talk)
+    assert ended.status == 130
+    assert "Stopped, and saved. To go on:" in ended.err
+    assert "--resume" in ended.err

@@ -140,6 +140,25 @@ def test_the_largest_and_the_smallest_numbers_that_can_be_meant(
     assert len(ended.out.splitlines()) == 2
 
 
+@pytest.mark.parametrize("many", [15, 40])
+def test_a_beam_is_as_wide_at_most_as_the_vocabulary_that_is_written(
+    attend: Attend, trained_dates: Run, many: int
+) -> None:
+    """Not that which is read, which is larger."""
+    run = trained_dates
+    assert len(run.tgt_vocab) == 14 < many < len(run.src_vocab)
+    words = ["translate", "--run", str(run.config.out), "May 1, 2024"]
+    for flag, method in (("--beam-size", "beam"), ("--candidates", "mmi")):
+        wide = attend(*words, "--method", method, flag, str(many))
+        assert (wide.status, wide.out) == (2, "")
+        assert wide.err == (
+            f"attend: {flag} {many} is larger than the model's vocabulary of "
+            "14 tokens\n"
+        )
+        fits = attend(*words, "--method", method, flag, "14")
+        assert (fits.status, fits.err) == (0, "")
+
+
 @pytest.mark.parametrize(
     "options",
     [

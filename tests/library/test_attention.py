@@ -168,6 +168,31 @@ def test_soft_attention_of_a_query_without_keys_is_zero(
         assert torch.isfinite(tensor.grad).all()
 
 
+def test_soft_weights_have_a_gradient_of_their_own(
+    random: torch.Generator,
+) -> None:
+    """A loss may be on where a query looks, not only on what it sees."""
+    scores = draw(random, BATCH, QUERIES, KEYS).requires_grad_()
+    v, wanted = draw(random, BATCH, KEYS, D_V), draw(random, KEYS)
+    _, weights = soft_attention(scores, v)
+    own, expected = (
+        torch.autograd.grad((w * wanted).sum(), scores)
+        for w in (weights, scores.softmax(dim=-1))
+    )
+    assert_close(own, expected)
+    assert (own[0] != 0).all()
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_hard_attention_returns_the_type_of_its_values(
+    sample: bool, random: torch.Generator
+) -> None:
+    scores = draw(random, BATCH, QUERIES, KEYS)
+    v = draw(random, BATCH, KEYS, D_V).float()
+    output, weights = hard_attention(scores, v, sample=sample)
+    assert output.dtype == weights.dtype == torch.float32
+
+
 def test_hard_attention_takes_the_best_allowed_key(
     random: torch.Generator,
 ) -> None:

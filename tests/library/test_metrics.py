@@ -100,6 +100,7 @@ class Guesser(nn.Module):
         self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor
     ) -> Tensor:
         assert len(src) == len(src_lengths) == len(tgt_in)
+        self.remembers = torch.is_grad_enabled()
         return self.scores.expand(*tgt_in.shape, -1)
 
 
@@ -144,6 +145,7 @@ def test_perplexity_leaves_no_gradient() -> None:
     model = Guesser(CHANCES).eval()
     perplexity(model, [make_batch(PAIRS)])
     assert model.scores.grad is None
+    assert not model.remembers
     assert not model.training
 
 

@@ -649,6 +649,22 @@ def test_places_of_a_beam_that_stay_empty_are_no_replies(trained: Run) -> None:
     assert replies[0].weights is None
 
 
+def test_each_side_has_its_own_words(trained_dates: Run) -> None:
+    """Dates are read with one vocabulary, and written with another."""
+    run = trained_dates
+    assert run.src_vocab.tokens != run.tgt_vocab.tokens
+    text = "March 5, 2024"
+    source = run.src_vocab.encode(text)
+    found = run.search([source], SearchConfig(num_best=5, max_length=9))
+    [replies] = respond(run, [text], SearchConfig(num_best=5, max_length=9))
+    assert [reply.tokens for reply in replies] == [
+        run.tgt_vocab.decode(row) for row in found.tokens[0].tolist()
+    ]
+    assert any(reply.tokens for reply in replies)
+    assert {*"".join(reply.text for reply in replies)} <= {*"0123456789-"}
+    assert run.unknown("March ß") == ["ß"]
+
+
 def test_nothing_to_reply_to(trained: Run) -> None:
     with pytest.raises(
         ValueError, match="there is nothing to reply to in '  ': say something"

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 from collections import Counter
@@ -43,6 +44,7 @@ from attend.trainer import (
     TrainConfig,
     Training,
     checkpoints,
+    monitor,
     train,
 )
 from attend.trainer.loop import make_folder, train_epoch
@@ -191,6 +193,59 @@ def test_losses_are_means_of_the_steps_and_those_of_the_validation(
         mean = sum(losses[4 * epoch : 4 * epoch + 4]) / 4
         assert train_loss == pytest.approx(mean)
         assert valid_loss == (3.0, 1.0, 2.0)[epoch]
+
+
+@pytest.mark.parametrize("claimed", [3, 5])
+def test_a_task_need_not_know_its_number_of_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, claimed: int
+) -> None:
+    """Means and curves go by the steps that were taken."""
+    losses: list[float] = []
+    learn, init = Training.learn, Numbers.__init__
+
+    def noted(self: Training, batch: float) -> dict[str, float]:
+        values = learn(self, batch)
+        losses.append(values["loss"])
+        return values
+
+    def claiming(self: Numbers, config: NumbersConfig) -> None:
+        init(self, config)
+        self.steps = claimed
+
+    def batches(self: Numbers, generator: torch.Generator) -> list[float]:
+        return list(self.config.numbers)
+
+    monkeypatch.setattr(Training, "learn", noted)
+    monkeypatch.setattr(Numbers, "__init__", claiming)
+    monkeypatch.setattr(Numbers, "batches", batches)
+    report = train(NumbersConfig(tmp_path))
+    assert len(losses) == 12
+    for epoch, (train_loss, _) in enumerate(report.history):
+        mean = sum(losses[4 * epoch : 4 * epoch + 4]) / 4
+        assert train_loss == pytest.approx(mean)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    steps = [event.step for event in events.Scalars("train/loss")]
+    assert steps == list(range(1, 13))
+
+
+def test_the_bar_counts_the_steps_that_were_taken_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: list[dict[str, Any]] = []
+
+    class Bar(monitor.tqdm):
+        def __init__(self, **options: Any) -> None:
+            bars.append(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr(monitor, "tqdm", Bar)
+    training = Training(NumbersConfig(tmp_path))
+    training.model.train()
+    training.learn(next(training.batches_left()))
+    training.save()
+    train(NumbersConfig(tmp_path), resume=True)
+    [bar] = bars
+    assert (bar["total"], bar["initial"], bar["disable"]) == (12, 1, None)
 
 
 def test_the_first_weights_and_the_order_come_from_the_seed(
@@ -770,6 +825,30 @@ def test_a_folder_is_locked_from_the_first_write_to_the_last(
         pass
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_folder_is_looked_at_again_once_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    """Another run may have come and gone while the data was read."""
+    config = NumbersConfig(tmp_path / "run")
+    if resume:
+        train(config)
+    task = NumbersConfig.task
+
+    def slow(self: NumbersConfig) -> Numbers:
+        monkeypatch.setattr(NumbersConfig, "task", task)
+        if resume:
+            shutil.rmtree(config.out)
+        else:
+            train(config)
+        return task(self)
+
+    monkeypatch.setattr(NumbersConfig, "task", slow)
+    message = "there is no run to resume" if resume else "holds a run already"
+    with pytest.raises(CheckpointError, match=message):
+        train(config, resume)
+
+
 @pytest.mark.parametrize("wrong", [ValueError("stop"), KeyboardInterrupt()])
 def test_a_training_that_fails_leaves_the_folder_unlocked(
     tmp_path: Path, wrong: BaseException
@@ -1079,6 +1158,38 @@ def test_a_signal_stops_a_training_which_saves(
     assert checkpoints.load(tmp_path / "last.pt")["step"] == 3
     elsewhere = train(NumbersConfig(tmp_path / "never stopped"))
     assert train(config, resume=True) == elsewhere
+
+
+@pytest.mark.parametrize("step", [5, 6, 8])
+def test_a_stop_in_the_middle_of_an_epoch_leaves_the_best_model_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Here the best one is that of the first epoch, of four steps."""
+    config = NumbersConfig(tmp_path, losses=(1.0, 2.0, 3.0))
+    expected = train(replace(config, out=tmp_path / "never stopped"))
+    best = checkpoints.load(tmp_path / "never stopped" / "best.pt")
+    stop_at(step, monkeypatch)
+    with pytest.raises(Stopped):
+        train(config)
+    weights = [best["model"]["weight"]]
+    weights.append(checkpoints.load(tmp_path / "best.pt")["model"]["weight"])
+    monkeypatch.undo()
+    report = train(config, resume=True)
+    weights.append(checkpoints.load(tmp_path / "best.pt")["model"]["weight"])
+    assert weights[0] == weights[1] == weights[2]
+    assert report.test == expected.test and report.best_epoch == 1
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a signal come in the middle of a step."""
+    loss, calls = Numbers.loss, itertools.count(1)
+
+    def stopping(self: Numbers, batch: float) -> Tensor:
+        if next(calls) == step:
+            signal.raise_signal(signal.SIGINT)
+        return loss(self, batch)
+
+    monkeypatch.setattr(Numbers, "loss", stopping)
 
 
 # --- Processes ---
