@@ -172,6 +172,19 @@ def test_a_job_in_the_background_hears_no_ctrl_c_but_can_be_ended(
 # --- A reader who has seen enough ---
 
 
+def hear(process: subprocess.Popen[str], lines: int) -> None:
+    """Read some lines of a training, and no more.
+
+    It waits meanwhile, or it might say all it has to say.
+    """
+    assert process.stdout is not None
+    for _ in range(lines):
+        process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    process.stdout.close()
+    process.send_signal(signal.SIGCONT)
+
+
 @pytest.mark.parametrize("lines", [1, 3])
 def test_training_stops_when_nobody_reads_on(
     started: Started,
@@ -184,10 +197,7 @@ def test_training_stops_when_nobody_reads_on(
     """As in `attend train … | head -1`; the curves have no part in it."""
     config = tiny(tmp_path / "run", epochs=EPOCHS)
     process = started(*flags(config))
-    assert process.stdout is not None
-    for _ in range(lines):
-        process.stdout.readline()
-    process.stdout.close()
+    hear(process, lines)
     assert process.stderr is not None
     err = process.stderr.read()
     assert process.wait(timeout=30) == 1
@@ -207,9 +217,7 @@ def test_nobody_reads_what_goes_wrong_either(
     """As in `attend train … 2>&1 | head -1`."""
     config = tiny(tmp_path / "run", epochs=EPOCHS)
     process = started(*flags(config), stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
+    hear(process, 1)
     assert process.wait(timeout=30) == 1
     assert len(checkpoints.load(config.out / "last.pt")["history"]) < EPOCHS
 
@@ -286,7 +294,8 @@ def test_a_second_training_is_refused_and_the_first_ends_well(
 ) -> None:
     config = tiny(tmp_path / "run", epochs=EPOCHS)
     first = started(*flags(config))
-    wait_for(first, f"epoch  1/{EPOCHS}")
+    assert first.stdout is not None
+    assert "parameters, on 30 pairs" in first.stdout.readline()
     first.send_signal(signal.SIGSTOP)  # so that it does not end before
     for more in ([], ["--resume"]):
         second = attend(*flags(config), *more)
