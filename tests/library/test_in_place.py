@@ -22,7 +22,15 @@ from attend.decoding import (
     sample,
     sequence_log_probs,
 )
-from tests.library.tables import EOS, PAD, bos, make_model, padded, sources
+from tests.library.tables import (
+    EOS,
+    PAD,
+    bos,
+    make_model,
+    make_tables,
+    padded,
+    sources,
+)
 
 LIMIT, VOCAB = 4, 5
 LOG_PROBS = torch.tensor([-1.0, -2.0, -9.0, -1.5, -1.25]).log_softmax(dim=0)
@@ -216,12 +224,35 @@ def test_a_step_may_change_what_it_makes(search: str) -> None:
     assert_equal(found, SEARCHES[search](pure, bos(2), start()))
 
 
-@pytest.mark.parametrize(
+with_and_without_prompt = pytest.mark.parametrize(
     ("search", "options"),
     [(name, {}) for name in SEARCHES]
     + [(name, {"prompt": PROMPT}) for name in PROMPTED],
     ids=lambda value: value if isinstance(value, str) else "".join(value),
 )
+
+
+@with_and_without_prompt
+@pytest.mark.parametrize("seed", range(5))
+def test_a_step_may_fill_in_the_dict_that_it_was_given(
+    search: str, options: dict[str, Tensor], seed: int
+) -> None:
+    """The dict is its own, and the tensors in it still are not."""
+    tables, run = make_tables(2, VOCAB, seed, ending=-1.0), SEARCHES[search]
+
+    def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        log_probs, new = tables.step(tokens, state)
+        state.update(new)
+        return log_probs, state
+
+    start = tables.start()
+    expected = run(tables.step, bos(2), tables.start(), **options)
+    assert_equal(run(step, bos(2), start, **options), expected)
+    assert_equal(run(step, bos(2), start, **options), expected)  # untouched
+    assert start.keys() == tables.start().keys()
+
+
+@with_and_without_prompt
 @pytest.mark.parametrize("attention", ["none", "bahdanau", "luong"])
 def test_inference_mode_changes_nothing(
     search: str, options: dict[str, Tensor], attention: str

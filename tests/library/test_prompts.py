@@ -5,6 +5,7 @@ searches are compared with loops over plain numbers that start after the prompt.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -571,6 +572,18 @@ def test_prompts_that_no_search_can_go_on_from(
 
 
 @pytest.mark.parametrize("search", TAKES_A_PROMPT)
+@pytest.mark.parametrize("prompt", [[[3], [4]], "34", 3])
+@pytest.mark.usefixtures("unchecked")
+def test_a_prompt_is_a_tensor(search: str, prompt: Any) -> None:
+    given = (even, {"h": torch.zeros(2, 3)}, bos(2), 5)
+    got = re.escape(str(prompt))
+    with pytest.raises(
+        ValueError, match=rf"the shape \(2, tokens\), .* state, got {got}"
+    ):
+        TAKES_A_PROMPT[search](*given, prompt=prompt)
+
+
+@pytest.mark.parametrize("search", TAKES_A_PROMPT)
 def test_a_prompt_may_be_one_shorter_than_the_limit(search: str) -> None:
     """And its padding may go beyond."""
     given = (even, {"h": torch.zeros(2, 3)}, bos(2), 5)
@@ -617,6 +630,15 @@ def test_the_first_tokens_must_be_one_for_each_row(
     )
     with pytest.raises(ValueError, match=message):
         TAKES_FIRST[search](even, {"h": torch.zeros(2, 3)}, first, 5)
+
+
+@pytest.mark.parametrize("search", TAKES_A_PROMPT)
+def test_a_search_needs_a_row(search: str) -> None:
+    for prompt in (None, torch.zeros(0, 2, dtype=torch.long)):
+        with pytest.raises(ValueError, match="no rows: there is nothing to wr"):
+            TAKES_A_PROMPT[search](
+                *(even, {"h": torch.zeros(0, 3)}, bos(0), 5), prompt=prompt
+            )
 
 
 @pytest.mark.parametrize("search", TAKES_A_PROMPT)
