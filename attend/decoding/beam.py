@@ -225,7 +225,9 @@ class Beam:
         # the mean over layers and heads, (batch, beam, key)
         looks = weights.flatten(2, -2).mean(dim=2)
         mask = self.state["mask"]
-        if mask.shape[1:] != (1, looks.shape[2]):
+        before = looks if self.covered is None else self.covered
+        keys = looks.shape[2]
+        if mask.shape[1:] != (1, keys) or before.shape[2] != keys:
             raise ValueError(
                 "coverage_penalty needs weights on the source and a mask "
                 f"(batch, 1, {looks.shape[2]}) of it, got a mask "
@@ -320,9 +322,9 @@ def check_beam_fits(beam_size: int, vocab_size: int, max_length: int) -> None:
 def largest_length_penalty(max_length: int) -> float:
     """The `α` that divides log-probabilities by no more than 1e30.
 
-    32 bits hold no number below 1e-38.
+    32 bits hold no number below 1e-38. It is rounded down to a tenth.
     """
-    return 30 / math.log10(max(5 + max_length, 7) / 6)
+    return math.floor(300 / math.log10(max(5 + max_length, 7) / 6)) / 10
 
 
 def check_penalties(

@@ -160,9 +160,11 @@ def with_prompt(
             return step(tokens, state)
         log_probs, new = checked(step, tokens, state)
         given = left[:, :1]  # (rows, 1)
-        check_ids(given, log_probs.shape[1])
+        free = given == pad_id
+        check_ids(given[~free], log_probs.shape[1])
+        given = given.masked_fill(free, 0)
         certain = torch.full_like(log_probs, -math.inf).scatter(1, given, 0.0)
-        log_probs = log_probs.where(given == pad_id, certain)
+        log_probs = log_probs.where(free, certain)
         if left.shape[1] > 1:
             new = {**new, LEFT: left[:, 1:]}
         return log_probs, new
@@ -206,11 +208,11 @@ def check_prompt(
 
 def check_ids(ids: Tensor, vocab_size: int) -> None:
     """Refuse tokens of a prompt that the model does not have."""
-    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+    unknown = ids[(ids < 0) | (ids >= vocab_size)]
+    if len(unknown):
         raise ValueError(
-            f"a prompt holds a token between {int(ids.min())} and "
-            f"{int(ids.max())} that is not in the model's vocabulary of "
-            f"{vocab_size}: was it made with another vocabulary?"
+            f"a prompt holds the token {int(unknown[0])}, which is not in the "
+            f"model's vocabulary of {vocab_size}: was it made with another one?"
         )
 
 

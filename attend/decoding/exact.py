@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from attend.decoding.contract import (
@@ -45,7 +45,7 @@ def exact_search(
         max_length: the most tokens of a sequence, EOS included.
         start: sequences found by another search, with the same `max_length`:
             the more likely they are, the less there is to try. Those that were
-            cut off do not count.
+            cut off do not count, nor those without the prompt.
         max_prefixes: how many beginnings to keep at most, over all sources.
         prompt: see `greedy`.
 
@@ -68,6 +68,8 @@ def exact_search(
     ends = start.lengths.clamp(min=1)[:, None] - 1  # the last place of each
     ended = found.gather(1, ends).squeeze(1) == eos_id
     ended &= start.lengths > 0  # an empty place is no sequence
+    if prompt is not None:
+        ended &= begins_with(found, prompt.to(device), pad_id)
     found = found.masked_fill(~ended[:, None], pad_id)
     lengths = start.lengths.masked_fill(~ended, 0)
     best = start.log_probs.masked_fill(~ended, -math.inf)
@@ -102,3 +104,12 @@ def exact_search(
         total = totals[rows, tokens]
         prefixes = torch.cat([prefixes[rows], tokens[:, None]], dim=1)
     return Decoded(found[:, : max(int(lengths.max()), 1)], lengths, best, None)
+
+
+def begins_with(
+    tokens: Int[Tensor, "batch length"], prompt: Prompt, pad_id: int
+) -> Bool[Tensor, " batch"]:
+    """Say which sequences begin with their prompts."""
+    begins = tokens[:, : prompt.shape[1]]
+    given = prompt[:, : begins.shape[1]]
+    return ((begins == given) | (given == pad_id)).all(dim=1)

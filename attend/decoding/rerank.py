@@ -13,6 +13,7 @@ from attend.decoding.contract import (
     checked,
     repeat,
     rows_of,
+    shape_of,
 )
 from attend.state import State
 
@@ -68,7 +69,7 @@ def mutual_information(
 
     Args:
         step: the model, see `attend.decoding.contract`.
-        found: what a search has found.
+        found: what a search has found, without a prompt.
         others: the state from which decoding the other sources starts.
         first: the tokens fed first, BOS as a rule, one for each source.
         weight: 0 ranks by log-probability alone.
@@ -88,6 +89,11 @@ def mutual_information(
     if not 0 <= weight <= 1e30:
         raise ValueError(
             f"weight must be zero or a positive number, got {weight}"
+        )
+    if not isinstance(first, Tensor) or first.shape != found.tokens.shape[:1]:
+        raise ValueError(
+            f"first must be a tensor of {len(found.tokens)} token ids, one for "
+            f"each source, got {shape_of(first)}"
         )
     if num_best is not None and num_best < 1:
         raise ValueError(f"num_best must be at least 1, got {num_best}")

@@ -553,11 +553,11 @@ TAKES_A_PROMPT: dict[str, Open] = {
         ),
         (
             [[3, 7], [4, PAD]],
-            "a token between 0 and 7 that is not in .* vocabulary of 7",
+            "the token 7, which is not in .* vocabulary of 7",
         ),
         (
             [[3, 5], [-1, PAD]],
-            "a token between -1 and 3 that is not in .* vocabulary of 7",
+            "the token -1, which is not in .* vocabulary of 7",
         ),
     ],
     ids=str,

@@ -17,7 +17,16 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 from torch import Tensor
 
-from attend.decoding import State, beam_search, greedy, sequence_log_probs
+from attend.decoding import (
+    Decoded,
+    State,
+    beam_search,
+    exact_search,
+    greedy,
+    mutual_information,
+    sequence_log_probs,
+)
+from attend.decoding.beam import check_penalties, largest_length_penalty
 from attend.flags import FlagError
 from attend.recipes import RECIPES
 from attend.recipes.chatbot import ChatbotConfig
@@ -80,10 +89,80 @@ def test_nothing_to_write_and_prompts_that_are_no_tensors() -> None:
         greedy(step, state, first, EOS, PAD, 3, prompt=[[3], [4]])
     with pytest.raises(ValueError, match=r"one for each row of the .* got 1: "):
         greedy(step, state, 1, EOS, PAD, 3)
-    with pytest.raises(
-        ValueError, match="holds a token between 3 and 7 that i"
-    ):
+    with pytest.raises(ValueError, match="holds the token 7, which is not in"):
         greedy(step, state, first, EOS, PAD, 3, prompt=torch.tensor([[3], [7]]))
+
+
+def chain_step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+    """Every token is as likely, after any."""
+    return torch.full((len(tokens), 5), 0.2).log(), state
+
+
+def test_exact_search_starts_from_what_begins_with_the_prompt() -> None:
+    """Anything else, however likely, is none of its results."""
+    given = ({"row": torch.zeros(2)}, torch.full((2,), BOS), EOS, PAD, 4)
+    prompt = torch.tensor([[3, 4], [4, PAD]])
+    start = Decoded(
+        torch.tensor([[3, 3, EOS], [4, EOS, PAD]]),
+        torch.tensor([3, 2]),
+        torch.tensor([-0.5, -0.25]),
+        None,
+    )
+    found = exact_search(chain_step, *given, start=start, prompt=prompt)
+    assert found.tokens.tolist() == [[3, 4, EOS], [4, EOS, PAD]]
+    expected = torch.tensor([math.log(0.2), -0.25])
+    torch.testing.assert_close(found.log_probs, expected)
+
+
+@pytest.mark.parametrize("max_length", [1, 2, 7, 40, 97, 1000, 100_000])
+def test_the_penalty_that_is_advised_is_taken(max_length: int) -> None:
+    most = largest_length_penalty(max_length)
+    check_penalties(most, 0.0, max_length)
+    with pytest.raises(ValueError, match=f"choose at most {most:.1f}"):
+        check_penalties(most + 0.1, 0.0, max_length)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    "first", [BOS, torch.tensor([1]), torch.ones(3).long()]
+)
+def test_mutual_information_needs_a_first_token_for_each_source(
+    first: Any,
+) -> None:
+    start = {"row": torch.zeros(2)}
+    found = beam_search(
+        chain_step, start, torch.full((2,), BOS), EOS, PAD, 3, beam_size=2
+    )
+    with pytest.raises(
+        ValueError, match="first must be a tensor of 2 token id"
+    ):
+        mutual_information(chain_step, found, start, first)
+
+
+def test_coverage_of_keys_that_grow_is_refused() -> None:
+    def step(tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        keys = state["mask"].shape[2] + 1
+        log_probs, _ = chain_step(tokens, state)
+        mask = torch.ones(len(tokens), 1, keys, dtype=torch.bool)
+        weights = torch.full((len(tokens), 1, keys), 1 / keys)
+        return log_probs, {"mask": mask, "weights": weights}
+
+    start = {"mask": torch.ones(1, 1, 2, dtype=torch.bool)}
+    with pytest.raises(ValueError, match="needs weights on the source and a"):
+        beam_search(
+            *(step, start, torch.tensor([BOS]), EOS, PAD, 4),
+            coverage_penalty=0.2,
+            beam_size=3,
+        )
+
+
+def test_a_padding_that_is_no_token() -> None:
+    """As -100, which some losses leave out."""
+    given = ({"row": torch.zeros(2)}, torch.full((2,), BOS), EOS, -100, 3)
+    prompt = torch.tensor([[3, 4], [4, -100]])
+    found = beam_search(chain_step, *given, beam_size=2, prompt=prompt).first()
+    assert found.tokens[0, :2].tolist() == [3, 4]
+    assert found.tokens[1, 0] == 4
 
 
 def test_attention_of_layers_and_heads_is_shown_as_its_mean(
