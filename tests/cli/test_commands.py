@@ -22,7 +22,7 @@ from attend.recipes.chatbot import ChatbotConfig
 from attend.recipes.dates import DatesConfig
 from attend.recipes.text import TextTask
 from attend.respond import Run
-from attend.trainer import Stopped, checkpoints
+from attend.trainer import Epoch, Report, Stopped, checkpoints
 
 Attend = Callable[..., Any]  # see conftest.py
 SMALL = [
@@ -119,6 +119,68 @@ def test_train_and_what_it_says(
     )
     assert other.status == 1
     assert "began with other flags: lr was 0.008 and is now 0.5." in other.err
+
+
+def test_train_ends_with_the_report(
+    attend: Attend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the epoch that was the best, with four digits."""
+    measures = {"perplexity": 12.345678, "distinct_1": 0.000123456}
+    report = Report(measures, 2, [Epoch(1.0, 1.0)] * 3)
+    given: list[Any] = []
+    monkeypatch.setattr(
+        "attend.cli.train",
+        lambda config, resume, say: given.append((config, resume)) or report,
+    )
+    ended = attend("train", "dates", "--out", "a folder", "--lr", "0.5")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == (
+        "\nKept: the model of epoch 2. On the test split:\n"
+        "  perplexity      12.35\n"
+        "  distinct 1      0.0001235\n"
+        "\n"
+        "Try it:          attend translate --run 'a folder'\n"
+        "See the curves:  tensorboard --logdir 'a folder'\n"
+    )
+    attend("train", "dates", "--resume")
+    assert given == [
+        (DatesConfig(out=Path("a folder"), lr=0.5), False),
+        (DatesConfig(), True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("Storage size calculation overflowed with sizes=[1]"),
+    ],
+    ids=str,
+)
+def test_a_model_that_is_too_large(
+    attend: Attend, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("attend.cli.train", fails)
+    assert attend("train", "dates") == (
+        *(1, ""),
+        "attend: there is not enough memory for this: choose smaller numbers\n",
+    )
+
+
+def test_a_mistake_of_the_program_is_not_called_another(
+    attend: Attend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr("attend.cli.train", fails)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        attend("train", "dates")
 
 
 def test_the_command_that_resumes_gives_the_same_flags(talk: Path) -> None:
@@ -467,6 +529,28 @@ def test_attention_is_shown(attend: Attend, chatbot: Path) -> None:
     reply, heading, *rows = ended.out.splitlines()
     assert heading.split() == ["what", "is", "it", "?"]
     assert len(rows) >= 1 and re.search("[░▒▓█]", ended.out)
+
+
+def test_texts_and_lines_are_looked_for_as_asked(
+    attend: Attend, dates: Path
+) -> None:
+    for words, piped in (
+        (["May 1, 2024"], b""),
+        ([], b"May 1, 2024\n"),
+    ):
+        ended = attend(
+            *("translate", "--run", dates, *words, "--num-best", "3"),
+            typed=piped,
+        )
+        assert [line[:3] for line in ended.out.splitlines()] == [
+            *("1. ", "2. ", "3. "),
+        ]
+        ended = attend(
+            *("translate", "--run", dates, *words, "--max-length", "1"),
+            *("--method", "greedy"),
+            typed=piped,
+        )
+        assert len(ended.out) == 2
 
 
 def test_translate_texts_or_lines(attend: Attend, dates: Path) -> None:
