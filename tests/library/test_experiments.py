@@ -554,6 +554,12 @@ def test_beam_scores_are_those_of_every_beam_by_hand(
     best = exact_search(*given, widest, max_prefixes=200_000)
     assert len(exact.calls) == 1 and len(found.calls) == 6
     assert_close(exact.calls[0]["start"].log_probs, widest.log_probs)
+    plain, *others = found.calls
+    assert [plain["beam_size"]] + [call["beam_size"] for call in others] == [
+        *(16, 1, 2, 4, 8, 16),
+    ]
+    for call in others:
+        assert {name: call[name] for name in options} == options
     expected: dict[str, list[float]] = {
         name: []
         for name in (
