@@ -294,6 +294,7 @@ def test_a_run_that_is_not_there_or_damaged(
         "attend: there is no run in runs/chatbot: train one, or name another "
         "folder\n"
     )
+    assert "there is no run in runs/dates" in attend("translate").err
     content = (chatbot / "best.pt").read_bytes()
     (tmp_path / "best.pt").write_bytes(content[:-100])
     damaged = attend("chat", "--run", tmp_path)
@@ -343,6 +344,7 @@ def left_in(folder: Path) -> dict[str, bytes]:
 
 OS_ERRORS = [
     OSError(errno.EIO, "Input/output error"),
+    OSError(errno.EIO, "Input/output error", "a file.tsv"),
     OSError("the quota is used up"),
     OSError(errno.EIO, None),
     OSError(),
@@ -373,6 +375,7 @@ def test_data_that_cannot_be_read(
     [line] = ended.err.splitlines()
     said = line.removeprefix("attend: ")
     assert said and "None" not in said and "curves" not in said
+    assert said.startswith("a file.tsv: ") == (error.filename is not None)
     if error.errno is None:
         assert str(error) in said
     else:

@@ -741,9 +741,11 @@ def test_tuning_goes_on_from_the_same_weights_in_three_ways(
     pairs = [([3, 4], [4, 3])]
     drawn = spy(beams, "pairs_for_tuning", lambda *_: pairs)
     started: list[Tensor] = []
+    draws: list[float] = []
 
     def go_on(model: Seq2Seq, *_: Any, **__: Any) -> list[float]:
         started.append(model.output.weight.detach().clone())
+        draws.append(torch.rand(()).item())
         with torch.no_grad():
             model.output.weight.add_(1)
         return []
@@ -759,6 +761,9 @@ def test_tuning_goes_on_from_the_same_weights_in_three_ways(
     assert drawn.calls == [{"seed": 5, "steps": 200, "batch_size": 64}] * 2
     for start in started:
         assert torch.equal(start, weight)
+    torch.manual_seed(5)
+    beams.batches(pairs, 64)
+    assert draws[:2] == [torch.rand(()).item()] * 2, "the seed of each run"
     tested = [call["model"] for call in scored.calls]
     assert tested[0] is tested[3] is model
     assert tested[1:3] == [call["model"] for call in fitted.calls]

@@ -4,6 +4,7 @@ import gc
 import hashlib
 import http.server
 import io
+import logging
 import os
 import re
 import sys
@@ -247,8 +248,11 @@ def test_a_full_disk_leaves_nothing(
     ):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, value, raising=False)
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(OSError, match="No space left") as error:
                 fetch("chatterbot")
+            folder = tmp_path / "cache" / "attend" / "chatterbot"
+            assert str(error.value).startswith(f"{folder} cannot be written (")
+            assert "make room, or name another cache" in str(error.value)
         assert stored(tmp_path) == {}
 
 
@@ -301,8 +305,15 @@ def test_a_download_that_fails_each_time_is_given_up(
 
 @pytest.mark.parametrize("works", [True, False])
 def test_nothing_is_printed_where_there_is_no_terminal(
-    web: Web, capfd: pytest.CaptureFixture[str], works: bool
+    web: Web,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    works: bool,
 ) -> None:
+    """Nor does pooch log a line for each file and each try."""
+    log, lines = pooch.get_logger(), io.StringIO()
+    monkeypatch.setattr(log, "handlers", [logging.StreamHandler(lines)])
+    log.setLevel("INFO")  # as pooch does
     web.cut.add("/english/small.yml")
     if works:
         web.once.add("/english/small.yml")
@@ -310,7 +321,7 @@ def test_nothing_is_printed_where_there_is_no_terminal(
     else:
         with pytest.raises(ConnectionError):
             fetch("chatterbot")
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "") and not lines.getvalue()
 
 
 class Terminal(io.StringIO):
