@@ -15,7 +15,7 @@ SITE_SOURCES := _config.yml _toc.yml $(shell find README.md CONTRIBUTING.md book
 
 .DEFAULT_GOAL := help
 .PHONY: help install book serve lab test check lint types library-tests tests outputs run \
-	exercises sync results portable bench colab clean
+	exercises question sync results portable bench colab clean
 .SUFFIXES:
 
 help: ## list the targets
@@ -96,6 +96,10 @@ run: $(INSTALLED) ## run notebooks and store their outputs: make run NB=01_encod
 
 exercises: $(INSTALLED) ## make the exercises from the solutions
 	@$(PY) -m tools.exercises
+
+question: $(INSTALLED) ## tell how a question fares: make question Q=02_attention/q3
+	@test -n "$(Q)" || { echo "Say which question: make question Q=02_attention/q3" >&2; exit 2; }
+	@$(PY) -m tools.question $(Q)
 
 sync: $(INSTALLED) ## write the package's code into the chapters' cells that show it
 	@$(PY) -m tools.sync

@@ -1,104 +1,137 @@
-"""Say in plain words why a test case failed."""
+"""Say in plain words what is wrong with an answer."""
 
 import dis
+import functools
+import inspect
 import linecache
+import sysconfig
 import traceback
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import FrameType, FunctionType
-from typing import Any, NamedTuple
 
-from attend.grading.expect import UnusableAnswerError
-from attend.grading.test_file import TestCase
-from attend.grading.time_limit import OutOfTimeError
+from attend.grading.compare import UnusableAnswerError
 
 LONGEST_ERROR = 500
 MOST_LINES = 3
+USUAL_RULE = "Your answer is not right yet."
+UNUSABLE = "Your answer cannot be used as the question says."
+# Where code lies that is not the student's.
+INSTALLED = tuple(
+    {
+        str(Path(sysconfig.get_path(name)).resolve())
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    }
+    | {str(Path(__file__).resolve().parents[1])}
+)
 
 
-class Problem(NamedTuple):
-    """Why a test case failed, in a sentence or two.
+class Diagnosis(AssertionError):
+    """What is wrong with an answer, in a sentence or two.
 
-    `detail` holds the numbers or lines behind them.
+    Attributes:
+        message: The mistake, or the rule that is broken.
+        detail: The input, what was expected and what came.
+        mistake: Whether a named mistake did just the same.
     """
 
-    message: str
-    detail: str = ""
-    out_of_time: bool = False
+    def __init__(
+        self, message: str, detail: str = "", mistake: bool = False
+    ) -> None:
+        self.message, self.detail, self.mistake = message, detail, mistake
+        super().__init__(f"{message}\n{detail}" if detail else message)
 
 
-def explain(
-    error: BaseException,
-    case: TestCase,
-    namespace: dict[str, Any],
-    time_limit: float,
-) -> Problem:
-    """Say why a test case failed.
-
-    The case's own `failure_message` is given only for a plain `assert` of the
-    test file. An answer that is empty, too slow, of the wrong kind or stopped
-    by an error has not come as far as the mistake which that message names.
+def explain(error: BaseException, failure_message: str | None) -> Diagnosis:
+    """Say why a test case without a `Question` failed.
 
     Args:
-        error: What the test case raised.
-        case: The test case.
-        namespace: The student's names.
-        time_limit: How many seconds the case had.
+        error: What it raised.
+        failure_message: What the test case says of its own assertions. An
+            answer that is stopped by an error, or has the wrong type, has not
+            come as far as the mistake which it names.
 
     Returns:
         What to tell the student.
     """
-    test_file = case.function.__code__.co_filename
-    places = list(traceback.walk_tb(error.__traceback__))
-    own = [
-        n for n, (frame, _) in enumerate(places) if frame.f_globals is namespace
-    ]
-    tests = [
-        n
-        for n, (frame, _) in enumerate(places)
-        if frame.f_code.co_filename == test_file
-    ]
-    own_lines = "\n".join(_line(*places[n]) for n in own[-MOST_LINES:])
-    test_line = _line(*places[tests[-1]]) if tests else ""
+    if isinstance(error, Diagnosis):
+        return error
+    if isinstance(error, UnusableAnswerError):
+        return Diagnosis(UNUSABLE, str(error))
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    if isinstance(error, AssertionError) and not _is_own(innermost):
+        return Diagnosis(failure_message or USUAL_RULE, str(error))
+    lines = own_lines(error)
+    if lines:
+        return Diagnosis(f"Your code raised {in_words(error)}", lines)
+    return Diagnosis(UNUSABLE, in_words(error))
+
+
+def in_words(error: BaseException) -> str:
+    """Write an error on one line, and not without end."""
     text = f"{type(error).__name__}: {error}"
-    text = text if len(text) <= LONGEST_ERROR else text[:LONGEST_ERROR] + " …"
-    answers = (
-        " or ".join(f"`{name}`" for name in case.parameters) or "Your code"
+    return text if len(text) <= LONGEST_ERROR else text[:LONGEST_ERROR] + " …"
+
+
+def missing(name: str, answer: object) -> str:
+    """Say that an answer is not there yet, if so.
+
+    Args:
+        name: Its name.
+        answer: The function or class that a student wrote; `None` where there
+            is none.
+
+    Returns:
+        A sentence; nothing for an answer that is more than a stub.
+    """
+    if answer is None or answer is ...:
+        return f"`{name}` is still empty: it is {answer}."
+    if not callable(answer):
+        return f"`{name}` is no function: it is {answer!r}."
+    if empty := list(_empty(name, answer)):
+        return f"`{empty[0]}` is still empty: it returned None."
+    return ""
+
+
+def out_of_time(
+    names: Iterable[str], seconds: float, error: BaseException
+) -> Diagnosis:
+    """Say that an answer did not finish, and where it was.
+
+    Args:
+        names: What the student wrote.
+        seconds: How long it had.
+        error: What stopped it.
+    """
+    answers = " or ".join(f"`{name}`" for name in names) or "Your code"
+    return Diagnosis(
+        f"{answers} did not finish within {seconds:g} seconds. Is there a loop "
+        "that never ends? Check that its condition becomes false in the end.",
+        own_lines(error),
     )
 
-    if empty := [
-        part
-        for name in case.parameters
-        for part in _empty(name, namespace[name])
-    ]:
-        return Problem(f"`{empty[0]}` is still empty: it returned None.")
-    if isinstance(error, OutOfTimeError):
-        return Problem(
-            f"{answers} did not finish within {time_limit:g} seconds. Is "
-            "there a loop that never ends? Check that its condition becomes "
-            "false in the end.",
-            own_lines,
-            out_of_time=True,
-        )
-    if isinstance(error, UnusableAnswerError):
-        return Problem("Your answer has the wrong type or shape.", str(error))
-    # A test may give the answer a function to call: an assertion in that is the
-    # test's, too.
-    if isinstance(error, AssertionError) and max(tests, default=-1) > max(
-        own, default=-1
-    ):
-        return Problem(
-            case.failure_message or "Your answer is not right yet.",
-            str(error) or test_line,
-        )
-    if own:
-        return Problem(f"Your code raised {text}", own_lines)
-    if "NoneType" in text:
-        return Problem(
-            f"{answers} returned None. Is there a `return` at the end?",
-            test_line,
-        )
-    return Problem(
-        "Your answer cannot be used as the question says.",
-        f"{text}\n{test_line}",
+
+def own_lines(error: BaseException) -> str:
+    """List the last lines of the student's own code that led to an error."""
+    lines = [
+        _line(frame, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if _is_own(frame)
+    ]
+    return "\n".join(lines[-MOST_LINES:])
+
+
+def _is_own(frame: FrameType) -> bool:
+    """Whether a frame runs the student's code, however it was defined.
+
+    Not theirs are the library, what is installed, and test files.
+    """
+    names = frame.f_globals
+    if "OK_FORMAT" in names or names.get("__name__", "").startswith("attend."):
+        return False
+    file = frame.f_code.co_filename
+    return file.startswith("<") or not str(Path(file).resolve()).startswith(
+        INSTALLED
     )
 
 
@@ -110,21 +143,21 @@ def _line(frame: FrameType, number: int) -> str:
     return f"line {number} of {code.co_qualname}: {source}"
 
 
-def _empty(name: str, answer: object) -> list[str]:
+def _empty(name: str, answer: object) -> Iterator[str]:
     """List those functions of an answer (function or class) that are empty."""
     if isinstance(answer, type):
-        methods = vars(answer).items()
-        return [
-            part
-            for method, value in methods
-            for part in _empty(f"{name}.{method}", value)
-        ]
-    does_nothing = isinstance(answer, FunctionType) and all(
+        for method, value in vars(answer).items():
+            yield from _empty(f"{name}.{method}", value)
+        return
+    if isinstance(answer, functools.partial):
+        answer = answer.func
+    answer = inspect.unwrap(answer) if callable(answer) else answer
+    if isinstance(answer, FunctionType) and all(
         step.opname in {"RESUME", "NOP", "RETURN_VALUE"}
         or (
             step.opname in {"LOAD_CONST", "RETURN_CONST"}
             and step.argval in (None, ...)
         )
         for step in dis.get_instructions(answer)
-    )
-    return [name] if does_nothing else []
+    ):
+        yield name

@@ -5,41 +5,42 @@ Otter as it is. Here, in the notebook, they run without it: a stand-in takes the
 place of `otter.test_files` while a file is read.
 """
 
-import contextlib
-import io
-import random
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from attend.grading.explain import Problem, explain
+from attend.grading import steady
+from attend.grading.explain import (
+    Diagnosis,
+    explain,
+    missing,
+    out_of_time,
+)
 from attend.grading.test_file import TestCase, load
-from attend.grading.time_limit import run_with_limit
+from attend.grading.time_limit import OutOfTimeError, run_with_limit
 
 WIDTH = 100
-LONGEST_OUTPUT = 5_000
+HIDDEN = Diagnosis("A hidden test finds something wrong.")
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the grader found for one question.
 
-    That is its points, and the first problem, if any.
+    That is its points, the first problem, if any, and what the answer printed
+    there.
     """
 
     question: str
     earned: float
     possible: float
-    problem: Problem | None
+    problem: Diagnosis | None
+    printed: str = ""
 
     @property
     def mark(self) -> str:
@@ -113,9 +114,8 @@ class Grader:
                 f"questions are: {known}."
             )
             return
-        with _output_capped(LONGEST_OUTPUT):
-            verdict = self.verdict(question, namespace)
-        print(verdict)
+        verdict = self.verdict(question, namespace)
+        print(f"{verdict.printed}{verdict}")
 
     def report(self, namespace: dict[str, Any] | None = None) -> None:
         """Check every question and print a table of points.
@@ -128,10 +128,9 @@ class Grader:
         """
         if namespace is None:
             namespace = sys._getframe(1).f_globals
-        with _output_capped(0):
-            verdicts = [
-                self.verdict(question, namespace) for question in self.questions
-            ]
+        verdicts = [
+            self.verdict(question, namespace) for question in self.questions
+        ]
         width = max(len(question) for question in [*self.questions, "total"])
         for verdict in verdicts:
             score = f"{verdict.earned:g} of {verdict.possible:g}"
@@ -157,44 +156,52 @@ class Grader:
             The points, and the problem of the first test case that failed.
         """
         file = self.questions[question]
-        cases = load(file.read_text(encoding="utf-8"), str(file))
+        with steady.kept():
+            steady.reset()
+            cases = load(file.read_text(encoding="utf-8"), str(file)).cases
         possible = sum(case.points or 0 for case in cases)
-        earned, first = 0.0, None
+        earned, first, printed = 0.0, None, ""
         for case in cases:
-            problem = self._run(case, namespace)
-            if problem is None:
+            try:
+                with steady.captured() as output:
+                    self._run(case, namespace)
                 earned += case.points or 0
-            first = first or problem
-            # most likely the others would be, too
-            if problem and problem.out_of_time:
-                break
-        return Verdict(question, earned, possible, first)
+            except Diagnosis as problem:
+                if first is None:
+                    first = HIDDEN if case.hidden else problem
+                    printed = "" if case.hidden else output.text
+                # most likely the others would be, too
+                if isinstance(problem.__cause__, OutOfTimeError):
+                    break
+        return Verdict(question, earned, possible, first, printed)
 
-    def _run(self, case: TestCase, namespace: dict[str, Any]) -> Problem | None:
+    def _run(self, case: TestCase, namespace: dict[str, Any]) -> None:
         for name in case.parameters:
             if name not in namespace:
-                return Problem(
+                raise Diagnosis(
                     f"`{name}` is not defined yet: run the cell that defines "
                     "it."
                 )
-            if namespace[name] is None or namespace[name] is ...:
-                return Problem(
-                    f"`{name}` is still empty: it is {namespace[name]}."
-                )
+            if message := missing(name, namespace[name]):
+                raise Diagnosis(message)
         arguments = {name: namespace[name] for name in case.parameters}
         if case.takes_env:
             arguments["env"] = namespace
-        try:
-            with _random_state_kept():
+        with steady.kept(), steady.keyboard() as pressed:
+            steady.reset()
+            try:
                 run_with_limit(
                     lambda: case.function(**arguments), self.time_limit
                 )
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            # whatever an answer does, SystemExit too, is its problem
-            return explain(error, case, namespace, self.time_limit)
-        return None
+            except OutOfTimeError as error:
+                raise out_of_time(
+                    case.parameters, self.time_limit, error
+                ) from error
+            except BaseException as error:
+                # whatever an answer does, SystemExit too, is its problem
+                if pressed():
+                    raise
+                raise explain(error, case.failure_message) from error
 
 
 def _questions(folder: Traversable) -> dict[str, Traversable]:
@@ -219,48 +226,3 @@ def _wrap(text: str, indent: str) -> list[str]:
             break_on_hyphens=False,
         )
     return lines
-
-
-@contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Leave the notebook's next random numbers as they are without a check."""
-    python_state, numpy_state, torch_state = (
-        random.getstate(),
-        np.random.get_state(),
-        torch.get_rng_state(),
-    )
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
-        torch.set_rng_state(torch_state)
-
-
-@contextlib.contextmanager
-def _output_capped(room: int) -> Iterator[None]:
-    """Let through so many characters of output, and no more.
-
-    Otherwise an endless loop that prints would fill the page.
-    """
-    with contextlib.redirect_stdout(_Capped(room)):
-        yield
-
-
-class _Capped(io.TextIOBase):
-    def __init__(self, room: int) -> None:
-        self.target = sys.stdout
-        self.room = room
-
-    def write(self, text: str) -> int:
-        if self.room > 0:
-            self.target.write(text[: self.room])
-            self.room -= len(text)
-            if self.room <= 0:
-                self.target.write(
-                    "\n… (the rest of what your code prints is left out)\n"
-                )
-        return len(text)
-
-    def flush(self) -> None:
-        self.target.flush()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from attend.grading.question import Question
+
 OTTER_MODULE = "otter.test_files"
 
 
@@ -34,7 +36,17 @@ class TestCase:
         return self
 
 
-def load(source: str, path: str) -> list[TestCase]:
+@dataclass(frozen=True)
+class TestFile:
+    """What a test file defines."""
+
+    __test__ = False
+
+    cases: list[TestCase]
+    question: Question | None
+
+
+def load(source: str, path: str) -> TestFile:
     """Execute a test file with the stand-in in Otter's place, installed or not.
 
     Args:
@@ -42,7 +54,8 @@ def load(source: str, path: str) -> list[TestCase]:
         path: Where it is, for tracebacks.
 
     Returns:
-        The test cases with their points.
+        The test cases with their points, and the `Question` that the file
+        makes, if it makes one.
 
     Raises:
         ValueError: if a case states no points of its own, or the file shares
@@ -54,7 +67,11 @@ def load(source: str, path: str) -> list[TestCase]:
     otter = sys.modules.get(OTTER_MODULE)
     sys.modules[OTTER_MODULE] = stand_in
     try:
-        exec(compile(source, path, "exec"), content)
+        # under `python -O`, too, which leaves out `assert`
+        exec(
+            compile(source, path, "exec", optimize=0, dont_inherit=True),
+            content,
+        )
     finally:
         if otter is None:
             del sys.modules[OTTER_MODULE]
@@ -67,4 +84,5 @@ def load(source: str, path: str) -> list[TestCase]:
             f"{path}: state the points of each case, `@test_case(points=…)`, "
             "and `points = None` for the file"
         )
-    return cases
+    questions = [v for v in content.values() if isinstance(v, Question)]
+    return TestFile(cases, questions[0] if questions else None)

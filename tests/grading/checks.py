@@ -1,7 +1,7 @@
 """What must hold for the exercises: each function asserts one thing.
 
-It does so about one question. `test_wrong_answers.py` applies the functions to
-the book; `test_checks.py` makes each of them fail on a toy.
+It does so about one question. `test_questions.py` applies the functions to the
+book; `test_checks.py` makes each of them fail on a toy.
 """
 
 import ast
@@ -11,19 +11,32 @@ import io
 import linecache
 import re
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import torch
 from matplotlib import pyplot
+from torch import Tensor
 
-from attend.grading import Grader
+from attend.grading import Diagnosis, Grader, Question, battery, show
 from attend.grading.grader import Verdict
+from attend.grading.test_file import load
 
-LEAST_WRONG_ANSWERS = 3
+with warnings.catch_warnings():
+    # Otter imports what warns that others have deprecated
+    warnings.simplefilter("ignore")
+    from otter.test_files import ExceptionTestFile
+
+Answer = Callable[..., Any]
+
+LEAST_KINDS = 8
+LEAST_RIGHT_ANSWERS = 3
+MOST_SECONDS = 2.0
 HEADING = re.compile(
     r"### Question (?P<number>\d+) · .+\n+"
     r"(?P<points>[\d.]+) points? · (?P<difficulty>★☆☆|★★☆|★★★) · "
@@ -34,11 +47,10 @@ EMPTY = ("is still empty", "returned None", "is not defined yet")
 
 
 @dataclass(frozen=True)
-class WrongAnswer:
-    """A cell to run in the solved notebook, and what the verdict must say."""
+class RightAnswer:
+    """A cell to run in the solved notebook."""
 
     question: str
-    fragment: str
     name: str
     source: str
 
@@ -48,9 +60,9 @@ def chapters(root: Path) -> dict[str, set[str]]:
     tests = {
         path.parent.name for path in (root / "exercises/tests").glob("*/q*.py")
     }
-    wrong = {
+    right = {
         path.stem
-        for path in (root / "tests/wrong_answers").glob("chapter_*.py")
+        for path in (root / "tests/right_answers").glob("chapter_*.py")
     }
     return {
         "tests": tests,
@@ -60,7 +72,7 @@ def chapters(root: Path) -> dict[str, set[str]]:
         "exercises": {
             path.stem for path in (root / "exercises").glob("*.ipynb")
         },
-        "wrong answers": {stem.removeprefix("chapter_") for stem in wrong},
+        "right answers": {stem.removeprefix("chapter_") for stem in right},
     }
 
 
@@ -69,31 +81,39 @@ def grader(root: Path, chapter: str) -> Grader:
     return Grader(chapter, root / "exercises/tests")
 
 
-def wrong_answers(root: Path, chapter: str) -> list[WrongAnswer]:
-    """Read the marked definitions of a chapter's module of wrong answers."""
-    path = root / f"tests/wrong_answers/chapter_{chapter}.py"
+def question_of(root: Path, chapter: str, number: str) -> Question:
+    """Load the question that a test file makes."""
+    path = root / f"exercises/tests/{chapter}/{number}.py"
+    question = load(path.read_text(encoding="utf-8"), str(path)).question
+    assert question, f"{path} makes no Question"
+    return question
+
+
+def right_answers(root: Path, chapter: str) -> list[RightAnswer]:
+    """Read the marked definitions of a chapter's module of right answers."""
+    path = root / f"tests/right_answers/chapter_{chapter}.py"
     if not path.is_file():
         return []
     marked, others = [], []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if (
             isinstance(node, ast.ImportFrom)
-            and node.module == "tests.wrong_answers"
+            and node.module == "tests.right_answers"
         ):
             continue
-        (marked if "@wrong(" in ast.unparse(node) else others).append(node)
+        (marked if "@right(" in ast.unparse(node) else others).append(node)
     found = []
     for node in marked:
         assert isinstance(node, ast.FunctionDef | ast.ClassDef)
         [mark] = [
-            call for call in node.decorator_list if isinstance(call, ast.Call)
+            call
+            for call in node.decorator_list
+            if ast.unparse(call).startswith("right(")
         ]
-        question, fragment = (
-            ast.literal_eval(argument) for argument in mark.args
-        )
         node.decorator_list.remove(mark)
         source = ast.unparse(ast.Module([*others, node], type_ignores=[]))
-        found.append(WrongAnswer(question, fragment, node.name, source))
+        number = ast.literal_eval(mark.args[0])
+        found.append(RightAnswer(number, node.name, source))
     return found
 
 
@@ -155,26 +175,6 @@ def unsolved(root: Path, chapter: str) -> dict[str, Any]:
     return execute(root / f"exercises/{chapter}.ipynb", go_on=True)
 
 
-@contextlib.contextmanager
-def replaced(
-    namespace: dict[str, Any], wrong: WrongAnswer
-) -> Iterator[dict[str, Any]]:
-    """Put a wrong answer into a notebook, and then take it out.
-
-    While it is there, all that calls it sees it.
-    """
-    before = dict(namespace)
-    assert wrong.name in namespace, f"the solution defines no `{wrong.name}`"
-    try:
-        execute_cell(
-            wrong.source, f"<wrong answer: {wrong.fragment}>", namespace
-        )
-        yield namespace
-    finally:
-        namespace.clear()
-        namespace.update(before)
-
-
 def check_solution_passes(root: Path, chapter: str, question: str) -> None:
     """The solution gets every point."""
     verdict = grader(root, chapter).verdict(question, solved(root, chapter))
@@ -192,34 +192,196 @@ def check_stub_is_rejected(root: Path, chapter: str, question: str) -> None:
     )
 
 
-def check_enough_wrong_answers(root: Path, chapter: str, question: str) -> None:
-    """The question has its wrong answers, each named by its own message."""
-    found = [
-        w.fragment
-        for w in wrong_answers(root, chapter)
-        if w.question == question
-    ]
-    assert len(found) >= LEAST_WRONG_ANSWERS, (
-        f"{question} has {len(found)} wrong answers: {found}"
+def check_enough_kinds(root: Path, chapter: str, question: str) -> None:
+    """It has mistakes and kinds of the battery, and inputs for every part."""
+    asked = question_of(root, chapter, question)
+    kinds = {trial.kind for trial in asked.trials if trial.kind}
+    messages = {mistake.message for mistake in asked.mistakes}
+    assert len(messages) + len(kinds) >= LEAST_KINDS, (
+        f"{question} has {len(messages)} named mistakes, and of the battery "
+        f"{sorted(kinds)}"
     )
-    assert len(found) == len(set(found)), (
-        f"two wrong answers with the same fragment: {found}"
-    )
+    assert asked.right.keys() == set(asked.names), "a reference is missing"
 
 
-def check_wrong_answer_is_rejected(
-    root: Path, chapter: str, wrong: WrongAnswer
+def check_reference_passes(root: Path, chapter: str, question: str) -> None:
+    """The reference gets every point, and soon."""
+    start = time.process_time()
+    verdict = verdict_with(root, chapter, question)
+    seconds = time.process_time() - start
+    assert verdict.problem is None, f"the reference is rejected:\n{verdict}"
+    assert seconds < MOST_SECONDS, f"a check takes {seconds:.1f} s"
+
+
+def verdict_with(
+    root: Path, chapter: str, question: str, **changed: Any
 ) -> Verdict:
-    """The verdict on a wrong answer names the mistake."""
-    with replaced(solved(root, chapter), wrong) as namespace:
-        verdict = grader(root, chapter).verdict(wrong.question, namespace)
-    assert verdict.problem, f"the wrong answer {wrong.fragment!r} passes"
-    # the verdict breaks lines where it will
-    printed = " ".join(str(verdict).split())
-    assert wrong.fragment in printed, (
-        f"{wrong.fragment!r} is not in the verdict:\n{verdict}"
+    """Check the reference with some of its functions replaced."""
+    right = question_of(root, chapter, question).right
+    return grader(root, chapter).verdict(question, {**right, **changed})
+
+
+def check_mistakes_are_named(root: Path, chapter: str, question: str) -> None:
+    """Each named mistake loses points, and is told just its own message."""
+    asked = question_of(root, chapter, question)
+    parts = " ".join({trial.part for trial in asked.trials})
+    for mistake in asked.mistakes:
+        answers = {**asked.right, mistake.name: mistake.function}
+        try:
+            asked.check(parts, *(answers[name] for name in asked.names))
+        except Diagnosis as problem:
+            assert problem.message == mistake.message, (
+                f"instead of {mistake.message!r} it is told:\n{problem}"
+            )
+        else:
+            raise AssertionError(f"the mistake {mistake.message!r} passes")
+
+
+def check_battery(root: Path, chapter: str, question: str) -> None:
+    """Each kind of the battery rejects what is broken in this way alone."""
+    asked = question_of(root, chapter, question)
+    name = asked.names[0]
+    for kind in dict.fromkeys(trial.kind for trial in asked.trials):
+        if kind:
+            broken = BROKEN[kind](asked.right[name])
+            verdict = verdict_with(root, chapter, question, **{name: broken})
+            assert verdict.problem, f"{kind}: a broken answer passes"
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """List the tensors in a value."""
+    return battery.leaves(value)
+
+
+def large_only(right: Answer) -> Answer:
+    def answer(*given: Any) -> Any:
+        if any(1 in tensor.shape for tensor in tensors(given)):
+            raise IndexError("dimension out of range")
+        return right(*given)
+
+    return answer
+
+
+def meddling(right: Answer) -> Answer:
+    def answer(*given: Any) -> Any:
+        result = right(*battery.copied(given))
+        for value in given:
+            if isinstance(value, list):
+                value.append(value[0] if value else None)
+        for tensor in tensors(given):
+            tensor.copy_(~tensor if tensor.dtype == torch.bool else tensor + 1)
+        return result
+
+    return answer
+
+
+def contiguous_only(right: Answer) -> Answer:
+    def answer(*given: Any) -> Any:
+        if not all(tensor.is_contiguous() for tensor in tensors(given)):
+            raise RuntimeError("view size is not compatible")
+        return right(*given)
+
+    return answer
+
+
+def once(right: Answer) -> Answer:
+    before: list[str] = []
+
+    def answer(*given: Any) -> Any:
+        result = right(*given)
+        called, before[:] = [*before], [show(list(given))]
+        return None if called == before else result
+
+    return answer
+
+
+def narrowing(dtype: torch.dtype) -> Callable[[Answer], Answer]:
+    def broken(right: Answer) -> Answer:
+        def answer(*given: Any) -> Any:
+            if any(tensor.dtype == dtype for tensor in tensors(given)):
+                raise RuntimeError("not implemented for this dtype")
+            return right(*given)
+
+        return answer
+
+    return broken
+
+
+def detached(right: Answer) -> Answer:
+    def answer(*given: Any) -> Any:
+        return battery.mapped(
+            lambda v: v.detach() if isinstance(v, Tensor) else v,
+            right(*given),
+        )
+
+    return answer
+
+
+# An answer that is right but for one kind of the battery.
+BROKEN: dict[str, Callable[[Answer], Answer]] = {
+    "sizes": large_only,
+    "arguments": meddling,
+    "layout": contiguous_only,
+    "again": once,
+    "float64": narrowing(torch.float64),
+    "float16": narrowing(torch.float16),
+    "gradients": detached,
+}
+
+
+def check_right_answers(root: Path, chapter: str, question: str) -> None:
+    """Right answers that are written in unusual ways get every point."""
+    answers = [
+        answer
+        for answer in right_answers(root, chapter)
+        if answer.question == question
+    ]
+    assert len(answers) >= LEAST_RIGHT_ANSWERS, (
+        f"{question} has {len(answers)} unusual right answers"
     )
-    return verdict
+    for number, answer in enumerate(answers):
+        namespace = dict(solved(root, chapter))
+        assert answer.name in namespace, (
+            f"the solution defines no `{answer.name}`"
+        )
+        execute_cell(
+            answer.source, f"<{question}, right answer {number}>", namespace
+        )
+        verdict = grader(root, chapter).verdict(question, namespace)
+        assert verdict.problem is None, (
+            f"right answer {number} is rejected:\n{verdict}\n{answer.source}"
+        )
+
+
+def check_otter_agrees(root: Path, chapter: str, question: str) -> None:
+    """Otter gives the same points and messages.
+
+    On the solution, the stub, and a wrong answer.
+    """
+    asked = question_of(root, chapter, question)
+    first = asked.mistakes[0]
+    path = root / f"exercises/tests/{chapter}/{question}.py"
+    for namespace in (
+        solved(root, chapter),
+        unsolved(root, chapter),
+        {**solved(root, chapter), first.name: first.function},
+    ):
+        otter = ExceptionTestFile.from_file(str(path))
+        otter.run(namespace)
+        verdict = grader(root, chapter).verdict(question, namespace)
+        assert (verdict.earned, verdict.possible) == (
+            otter.score,
+            otter.possible,
+        ), f"Otter gives {otter.score}, the grader {verdict.earned}"
+        if verdict.problem:
+            told = next(
+                result.message
+                for result in otter.test_case_results
+                if not result.passed
+            )
+            assert str(verdict.problem) in told, (
+                f"Otter says otherwise:\n{told}\n{verdict}"
+            )
 
 
 def check_heading(root: Path, chapter: str, question: str) -> None:
@@ -264,34 +426,41 @@ def check_test_file(root: Path, chapter: str, question: str) -> None:
     settings = {}
     for node in body:
         if isinstance(node, ast.Assign):
-            line = ast.unparse(node)
-            try:
-                settings[ast.unparse(node.targets[0])] = value = (
-                    ast.literal_eval(node.value)
+            with contextlib.suppress(ValueError):
+                settings[ast.unparse(node.targets[0])] = ast.literal_eval(
+                    node.value
                 )
-                hash(value)
-            except (ValueError, TypeError):
-                raise AssertionError(
-                    f"an answer could change what `{line}` shares between "
-                    "test cases: build it in a function that each of them "
-                    "calls"
-                ) from None
     wanted = {"OK_FORMAT": False, "name": question, "points": None}
     got = {setting: settings.get(setting, "missing") for setting in wanted}
     assert got == wanted, f"the settings must be {wanted}, and are {got}"
-    functions = [node for node in body if isinstance(node, ast.FunctionDef)]
-    marks = {f.name: mark for f in functions for mark in f.decorator_list}
+    marks = [
+        (node.name, mark)
+        for node in body
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if ast.unparse(mark).startswith("test_case")
+    ]
     assert marks, "there is no test case"
-    for name, mark in marks.items():
+    for name, mark in marks:
         given = (
             {word.arg for word in mark.keywords}
             if isinstance(mark, ast.Call)
             else set()
         )
-        assert {"points", "failure_message"} <= given, (
-            f"{name} needs points and a failure_message"
-        )
-    names = [f.name for f in functions]
+        assert "points" in given, f"{name} needs points"
+    names = [name for name, _ in marks]
     assert len(names) == len(set(names)), (
         f"the same name twice, so one is never run: {names}"
+    )
+    asked = question_of(root, chapter, question)
+    parts = {trial.part for trial in asked.trials}
+    checked = [
+        set(ast.literal_eval(call.args[0]).split())
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "QUESTION.check"
+    ]
+    assert checked[-1] == parts, (
+        f"the last test case must check all parts, {sorted(parts)}: edges do "
+        "not count without the idea"
     )

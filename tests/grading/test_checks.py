@@ -5,6 +5,9 @@ Each is made to fail on a toy book.
 
 import pytest
 
+from attend.grading import Diagnosis, Grader, battery
+from attend.grading.grader import Verdict
+from attend.grading.test_file import load
 from tests.grading import checks, toy
 
 CHAPTER, QUESTION = toy.CHAPTER, "q1"
@@ -15,93 +18,138 @@ def changed(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        checks.check_test_file,
-        checks.check_heading,
-        checks.check_enough_wrong_answers,
-        checks.check_stub_is_rejected,
-        checks.check_solution_passes,
-    ],
-)
+CHECKS = [
+    checks.check_test_file,
+    checks.check_heading,
+    checks.check_enough_kinds,
+    checks.check_reference_passes,
+    checks.check_stub_is_rejected,
+    checks.check_solution_passes,
+    checks.check_mistakes_are_named,
+    checks.check_battery,
+    checks.check_otter_agrees,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
 def test_a_good_question_passes(check, tmp_path):
     check(toy.make(tmp_path), CHAPTER, QUESTION)
 
 
-def test_good_wrong_answers_are_rejected_and_leave_the_notebook_as_it_was(
-    tmp_path,
-):
-    root = toy.make(tmp_path)
-    before = dict(checks.solved(root, CHAPTER))
-    wrong = checks.wrong_answers(root, CHAPTER)
-    verdicts = [
-        checks.check_wrong_answer_is_rejected(root, CHAPTER, w) for w in wrong
-    ]
-    assert [verdict.earned for verdict in verdicts] == [0, 1, 0]
-    assert checks.solved(root, CHAPTER) == before
+def fails(root, check, message):
+    with pytest.raises(AssertionError, match=message):
+        check(root, CHAPTER, QUESTION)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (("scores.softmax(dim=-1) * mask", "right(scores, mask)"), "passes"),
         (
             (
                 "return scores.softmax(dim=-1) * mask",
-                "return right(scores, mask)",
+                "return scores.masked_fill(mask, -torch.inf)"
+                ".softmax(-1).nan_to_num()",
             ),
-            "passes",
-        ),
-        (
-            ("mask after the softmax", "forgot the scale"),
-            "'forgot the scale' is not in the verdict",
-        ),
-        (
-            ("def masked_softmax", "def masked_sotfmax"),
-            "defines no `masked_sotfmax`",
+            "instead of 'You turned the mask round.' it is told",
         ),
     ],
 )
-def test_a_bad_wrong_answer_is_noticed(change, message, tmp_path):
-    right = (
-        "\n\ndef right(s, mask):\n"
-        "    return s.masked_fill(~mask, -torch.inf).softmax(-1)\n"
+def test_a_mistake_that_is_not_named_is_noticed(change, message, tmp_path):
+    right = """
+
+def right(scores, mask):
+    return QUESTION.right["masked_softmax"](scores, mask)
+"""
+    root = toy.make(tmp_path, tests=changed(toy.TESTS, *change) + right)
+    fails(root, checks.check_mistakes_are_named, message)
+
+
+def test_too_few_mistakes_are_noticed(tmp_path):
+    tests = changed(toy.TESTS, '    gradients=["scores"],\n', "")
+    kinds = ["arguments", "layout", "again"]
+    tests = changed(
+        tests, '"query, key"},\n', f'"query, key"}}, without={kinds}'
     )
-    root = toy.make(tmp_path, wrong=changed(toy.WRONG, *change) + right)
-    with pytest.raises(AssertionError, match=message):
-        checks.check_wrong_answer_is_rejected(
-            root, CHAPTER, checks.wrong_answers(root, CHAPTER)[0]
-        )
-
-
-def test_a_wrong_answer_is_seen_by_the_rest_of_the_notebook(tmp_path):
-    solution = (
-        toy.SOLUTION + "\n\ndef attend(*a):\n    return masked_softmax(*a)\n"
+    fails(
+        toy.make(tmp_path, tests=tests),
+        checks.check_enough_kinds,
+        r"3 named mistakes, and of the battery \['float16', 'float64', 'si",
     )
-    tests = changed(toy.TESTS, "masked_softmax(*masked())", "attend(*masked())")
-    tests = changed(tests, "(masked_softmax):", "(attend):")
-    root = toy.make(tmp_path, solution=solution, tests=tests)
-    for wrong in checks.wrong_answers(root, CHAPTER):
-        checks.check_wrong_answer_is_rejected(root, CHAPTER, wrong)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            ('@wrong("q1", "turn the mask round")\n', ""),
-            "q1 has 2 wrong answers",
-        ),
-        (
-            ("turn the mask round", "mask after the softmax"),
-            "the same fragment",
-        ),
-    ],
-)
-def test_too_few_wrong_answers_are_noticed(change, message, tmp_path):
-    root = toy.make(tmp_path, wrong=changed(toy.WRONG, *change))
-    with pytest.raises(AssertionError, match=message):
-        checks.check_enough_wrong_answers(root, CHAPTER, QUESTION)
+@pytest.mark.parametrize("kind", list(battery.KINDS))
+def test_a_kind_of_the_battery_that_sees_nothing_is_noticed(
+    kind, tmp_path, monkeypatch
+):
+    """As when the broken answer of a kind is no longer broken."""
+    monkeypatch.setitem(checks.BROKEN, kind, lambda right: right)
+    fails(toy.make(tmp_path), checks.check_battery, f"{kind}: a broken answer")
+
+
+def test_right_answers_are_tried(tmp_path):
+    def make(name, answers):
+        root = toy.make(tmp_path / name, right=answers)
+        return root, checks.check_right_answers
+
+    imports, one = toy.RIGHT_ANSWERS.split("\n\n\n")
+    three = "\n\n\n".join([imports, one, one, one])
+    check = checks.check_right_answers
+    check(make("good", three)[0], CHAPTER, QUESTION)
+    fails(*make("few", toy.RIGHT_ANSWERS), "q1 has 1 unusual right answers")
+    wrong = changed(three, "torch.where(total > 0, total, 1)", "total")
+    fails(*make("wrong", wrong), "right answer 0 is rejected")
+    other = changed(three, "def masked_softmax", "def softmax")
+    fails(*make("other", other), "the solution defines no `softmax`")
+
+
+def test_otter_and_the_grader_must_agree(tmp_path, monkeypatch):
+    """In points, and in what the student is told."""
+    root = toy.make(tmp_path)
+    wrong = checks.verdict_with(
+        root, CHAPTER, QUESTION, masked_softmax=lambda *_: None
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Grader, "verdict", lambda *_: wrong)
+        fails(root, checks.check_otter_agrees, "Otter gives 2.*, the grader 0")
+    monkeypatch.setattr(Grader, "verdict", lambda *_: other(wrong, *_))
+    fails(root, checks.check_otter_agrees, "Otter says otherwise")
+
+
+def other(verdict, grader, question, namespace):
+    """Another message where the answer is wrong, and the right points."""
+    cases = load(toy.TESTS, "q1.py").cases
+    earned, problem = 0, None
+    for case in cases:
+        try:
+            case.function(namespace["masked_softmax"])
+            earned += case.points
+        except AssertionError:
+            problem = Diagnosis("Something else.")
+    return Verdict(question, earned, 2, problem)
+
+
+def test_a_check_that_takes_too_long_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "MOST_SECONDS", 0.0)
+    fails(toy.make(tmp_path), checks.check_reference_passes, "a check takes 0")
+
+
+def test_a_reference_that_fails_its_own_trials_is_noticed(tmp_path):
+    tests = (
+        toy.TESTS
+        + """
+
+@QUESTION.trial("edges", "a second call", "")
+def trial(masked_softmax, seen=[]):
+    seen.append(0)
+    return len(seen)
+"""
+    )
+    fails(
+        toy.make(tmp_path, tests=tests),
+        checks.check_reference_passes,
+        "the reference is rejected",
+    )
 
 
 def test_a_stub_that_passes_is_noticed(tmp_path):
@@ -124,13 +172,20 @@ def test_a_stub_that_is_not_called_empty_is_noticed(tmp_path):
 
 
 def test_a_stub_that_earns_a_point_is_noticed(tmp_path):
-    tests = changed(
-        toy.TESTS, "    got = masked_softmax(*masked())\n", "    return\n"
+    tests = (
+        toy.TESTS
+        + """
+
+@test_case(points=1)
+def test_nothing(env):
+    pass
+"""
     )
-    with pytest.raises(AssertionError, match="the empty stub earns points"):
-        checks.check_stub_is_rejected(
-            toy.make(tmp_path, tests=tests), CHAPTER, QUESTION
-        )
+    fails(
+        toy.make(tmp_path, tests=tests),
+        checks.check_stub_is_rejected,
+        "the empty stub earns points",
+    )
 
 
 def test_a_wrong_solution_is_noticed(tmp_path):
@@ -173,17 +228,9 @@ def test_a_question_that_is_never_checked_is_noticed(tmp_path):
     [
         (("OK_FORMAT = False\n", ""), "'OK_FORMAT': 'missing'"),
         (('name = "q1"', 'name = "q2"'), "settings must be"),
-        (("    points=1,\n", ""), "test_sums_to_one needs points"),
-        (("failure_message=", "name="), "needs points and a failure_message"),
-        (("test_weights", "test_sums_to_one"), "the same name twice"),
-        (
-            ("points = None", "points = None\nINPUT = torch.ones(3)"),
-            "`INPUT = torch.ones",
-        ),
-        (
-            ("points = None", "points = None\nINPUT = [1, 2]"),
-            r"`INPUT = \[1, 2\]`",
-        ),
+        (("points=1", ""), "test_idea needs points"),
+        (("test_edges", "test_idea"), "the same name twice"),
+        (('"idea edges"', '"edges"'), "must check all parts"),
     ],
 )
 def test_a_bad_test_file_is_noticed(change, message, tmp_path):

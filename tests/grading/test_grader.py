@@ -4,6 +4,8 @@ What a student does wrong is said, and the rest goes on.
 """
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,10 +13,11 @@ import threading
 import time
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
-from attend.grading import Grader, expect_close, expect_tensor, show
+from attend.grading import Grader
 from attend.grading.time_limit import OutOfTimeError, run_with_limit
 from tests.grading import toy
 
@@ -64,16 +67,27 @@ def test_right_answer(check):
 def test_wrong_answer_names_the_mistake_and_shows_the_numbers(check):
     assert check(answer("return scores.softmax(dim=-1) * mask")) == (
         "q1  ✗  0 of 2 points\n"
-        "    The weights do not sum to one. Did you mask after the softmax?\n"
-        "      sum of the weights: expected [1], got [0.3348]\n"
+        "    You mask after the softmax.\n"
+        "      scores [[1, 2, 3]], mask [[True, True, False]]:\n"
+        "        the weights: expected [[0.2689, 0.7311, 0]], got [[0.09003, "
+        "0.2447, 0]]\n"
     )
 
 
 def test_partly_right_answer_gets_part_of_the_points(check):
-    assert check(RIGHT.replace("~mask", "mask")) == (
-        "q1  ✗  1 of 2 points\n    The weights are not those of a softmax. "
-        "Did you turn the mask round?\n      scores [1, 2, 3], the last "
-        "masked: expected [[0.2689, 0.7311, 0]], got [[0, 0, 1]]\n"
+    assert check(RIGHT.replace(".nan_to_num()", "")) == (
+        "q1  ✗  1 of 2 points\n    A query without a key gets NaN.\n"
+        "      scores [[1, 2]], mask [[False, False]]:\n"
+        "        the weights: expected [[0, 0]], got [[nan, nan]]\n"
+    )
+
+
+def test_what_is_no_named_mistake_is_told_facts_alone(check):
+    body = "return scores.masked_fill(~mask, -1e9).softmax(dim=-1)"
+    assert check(answer(body)) == (
+        "q1  ✗  1 of 2 points\n    A query may have no key.\n"
+        "      scores [[1, 2]], mask [[False, False]]:\n"
+        "        the weights: expected [[0, 0]], got [[0.5, 0.5]]\n"
     )
 
 
@@ -108,7 +122,7 @@ def test_partly_right_answer_gets_part_of_the_points(check):
         ),
         (
             answer("return scores, mask"),
-            "expected a tensor, got a tuple of 2: return one tensor",
+            "expected a tensor, got a tuple of 2",
         ),
         (answer("return scores.tolist()"), "expected a tensor, got a list"),
         (
@@ -122,7 +136,7 @@ def test_missing_empty_or_unusable_answer(code, message, check):
     assert printed.startswith("q1  ✗  0 of 2 points\n    ")
     assert message in printed
     # no mistake is named that the answer has not made
-    assert "Did you" not in printed
+    assert "softmax." not in printed and "round" not in printed
 
 
 def test_answer_that_raises_shows_error_and_own_lines_only(check):
@@ -132,7 +146,8 @@ def test_answer_that_raises_shows_error_and_own_lines_only(check):
     )
     assert check(code) == (
         "q1  ✗  0 of 2 points\n    Your code raised RuntimeError: shape "
-        "'[2]' is invalid for input of size 3\n      line 2 of "
+        "'[2]' is invalid for input of size 3\n      It was given scores "
+        "[[1, 2, 3]], mask [[True, True, False]].\n      line 2 of "
         "masked_softmax: return helper(scores)\n      line 5 of helper: "
         "return x.view(2)\n"
     )
@@ -155,37 +170,53 @@ def test_system_exit_is_reported(check):
     assert "Your code raised SystemExit" in check(answer("raise SystemExit"))
 
 
-def test_interrupt_from_the_keyboard_is_passed_on(check):
+def test_interrupt_that_an_answer_raises_costs_that_question_only(check):
+    assert "Your code raised KeyboardInterrupt" in check(
+        answer("raise KeyboardInterrupt")
+    )
+
+
+@pytest.mark.parametrize("tests", [toy.TESTS, toy.PLAIN])
+def test_interrupt_from_the_keyboard_is_passed_on(tests, root, check):
+    (root / f"exercises/tests/{toy.CHAPTER}/q1.py").write_text(tests)
+    before = signal.getsignal(signal.SIGINT)
+    body = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     with pytest.raises(KeyboardInterrupt):
-        check(answer("raise KeyboardInterrupt"))
+        check(answer(body + "import time\ntime.sleep(5)"))
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_wrong_signature(check):
     printed = check("def masked_softmax(scores):\n    return scores")
     assert "Your answer cannot be used as the question says." in printed
     assert "takes 1 positional argument but 2 were given" in printed
-    assert (
-        "line 20 of test_sums_to_one: got = masked_softmax(*masked())"
-        in printed
-    )
+    assert "line " not in printed, "the test file is of no use to a student"
 
 
-def test_none_is_named_even_without_the_helpers(root, check):
-    path = root / f"exercises/tests/{toy.CHAPTER}/q1.py"
-    tests = toy.TESTS.replace(
-        '    expect_tensor(got, (1, 3), axes="query, key")\n', ""
-    )
-    path.write_text(tests)
-    printed = check(answer("weights = scores * mask"))
-    assert (
-        "`masked_softmax` returned None. Is there a `return` at the end?"
-        in printed
-    )
+@pytest.mark.parametrize("tests", [toy.TESTS, toy.PLAIN])
+@pytest.mark.parametrize(
+    "code",
+    [
+        RIGHT,
+        answer("return None"),
+        answer("return scores.softmax(dim=-1)"),
+        answer("return scores.view(7)"),
+        answer("while True: pass"),
+        answer("return 3"),
+        "def masked_softmax():\n    pass",
+        "def masked_softmax(scores):\n    return scores",
+    ],
+)
+def test_nothing_of_the_test_file_reaches_a_student(tests, code, root, check):
+    (root / f"exercises/tests/{toy.CHAPTER}/q1.py").write_text(tests)
+    printed = check(code, time_limit=0.2)
+    for word in ("test_", "q1.py", "QUESTION", "attend", "trial", "lambda"):
+        assert word not in printed
 
 
 def test_empty_method_is_named(root, check):
     path = root / f"exercises/tests/{toy.CHAPTER}/q1.py"
-    path.write_text(toy.TESTS.replace("(*masked())", "()(*masked())"))
+    path.write_text(toy.PLAIN.replace("(*masked())", "()(*masked())"))
     code = """
     class masked_softmax(torch.nn.Module):
         def __init__(self):
@@ -196,6 +227,71 @@ def test_empty_method_is_named(root, check):
     """
     assert "`masked_softmax.forward` is still empty" in check(
         textwrap.dedent(code)
+    )
+
+
+COPIED = """
+import functools, types
+
+
+def keep(function):
+    @functools.wraps(function)
+    def inner(*given):
+        return function(*given)
+    return inner
+
+
+{}
+
+masked_softmax = {}
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "keep(masked_softmax)",
+        "functools.partial(masked_softmax)",
+        "types.FunctionType(masked_softmax.__code__, {'torch': torch})",
+    ],
+)
+def test_a_definition_copied_or_decorated_is_found(how, check):
+    def written(body):
+        return COPIED.format(answer(body), how)
+
+    assert check(COPIED.format(RIGHT, how)).startswith("q1  ✓  2 of 2")
+    assert "`masked_softmax` is still empty" in check(written("..."))
+    assert "of masked_softmax: return scores.view(7)" in check(
+        written("return scores.view(7)")
+    )
+
+
+def test_plain_test_cases_work_too(root, check):
+    (root / f"exercises/tests/{toy.CHAPTER}/q1.py").write_text(toy.PLAIN)
+    assert check(RIGHT) == "q1  ✓  2 of 2 points\n"
+    assert check(answer("return scores.softmax(dim=-1) * mask")) == (
+        "q1  ✗  0 of 2 points\n    The weights do not sum to one.\n"
+        "      expected 1, got 0.3348\n"
+    )
+    assert check(answer("return scores.mT")) == (
+        "q1  ✗  0 of 2 points\n"
+        "    Your answer cannot be used as the question says.\n"
+        "      the result: expected shape (1, 3) = (query, key), got (3, 1)\n"
+    )
+    assert "Your code raised AssertionError: odd" in check(
+        answer("assert False, 'odd'")
+    )
+
+
+def test_a_hidden_case_stays_hidden(root, check):
+    path = root / f"exercises/tests/{toy.CHAPTER}/q1.py"
+    hidden = toy.PLAIN.replace(
+        "    points=1,\n", "    points=1, hidden=True,\n"
+    )
+    path.write_text(hidden)
+    body = "print('secret', scores)\nreturn scores"
+    assert check(answer(body)) == (
+        "q1  ✗  0 of 2 points\n    A hidden test finds something wrong.\n"
     )
 
 
@@ -261,18 +357,118 @@ def test_no_interrupt_comes_late_when_calls_end_just_at_the_limit(limit):
     assert threading.active_count() <= threads
 
 
-def test_what_an_answer_prints_is_shown_but_not_without_end(check):
-    printed = check(answer("print('scores', scores.tolist())\nreturn scores"))
-    assert printed.startswith("scores [[1.0, 2.0, 3.0]]\n")
-    printed = check(answer("while True:\n    print('again')"), time_limit=0.2)
+@pytest.mark.parametrize("to", ["", ", file=sys.stderr"])
+def test_what_an_answer_prints_is_shown_but_not_without_end(to, check):
+    body = f"import sys\nprint('scores', scores.tolist(){to})\nreturn scores"
+    printed = check(answer(body))
+    assert printed.startswith("scores [[1.0, 2.0, 3.0]]\nq1  ✗"), "once"
+    body = f"import sys\nwhile True:\n    print('again'{to})"
+    printed = check(answer(body), time_limit=0.2)
     assert printed.startswith("again\nagain\n")
     assert "… (the rest of what your code prints is left out)\nq1  ✗" in printed
     assert len(printed) < 6000
 
 
-def test_answer_that_changes_its_arguments_spoils_no_other_case(check):
-    code = RIGHT.replace("masked_fill", "masked_fill_")
-    assert check(code) == check(code) == "q1  ✓  2 of 2 points\n"
+def test_only_what_is_printed_in_the_trial_that_is_shown(check):
+    body = "print(scores.tolist())\nreturn masked(scores, mask)"
+    masked = RIGHT.replace("masked_softmax", "masked")
+    assert check(answer(body) + masked) == "q1  ✓  2 of 2 points\n"
+    masked = masked.replace(".nan_to_num()", "")
+    assert check(answer(body) + masked).startswith("[[1.0, 2.0]]\nq1  ✗  1 of")
+
+
+LEAKS = {
+    "device": "torch.set_default_device('meta')",
+    "dtype": "torch.set_default_dtype(torch.float64)",
+    "gradients": "torch.set_grad_enabled(False)",
+    "threads": "torch.set_num_threads(3)",
+    "folder": "import os; os.chdir('/')",
+    "environment": "import os; os.environ['LEAK'] = '1'",
+    "recursion": "import sys; sys.setrecursionlimit(99)",
+    "stdout": "import sys; sys.stdout = None; sys.stderr = None",
+    "random": "torch.manual_seed(3)",
+    "numpy": "import numpy; numpy.random.seed(3)",
+    "warnings": "import warnings; warnings.simplefilter('error')",
+    "determinism": "torch.use_deterministic_algorithms(True)",
+}
+
+
+def state():
+    """What an answer could leave behind.
+
+    The type checks of the tests draw from `random`; a script below looks at it.
+    """
+    return (
+        torch.get_default_device(),
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        os.getcwd(),
+        dict(os.environ),
+        sys.getrecursionlimit(),
+        sys.stdout,
+        sys.stderr,
+        torch.get_rng_state().tolist(),
+        np.random.get_state()[1].tolist(),
+        list(warnings.filters),
+    )
+
+
+@pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
+@pytest.mark.parametrize("tests", [toy.TESTS, toy.PLAIN], ids=["", "plain"])
+def test_nothing_leaks_into_the_next_question(tests, leak, root, check):
+    (root / f"exercises/tests/{toy.CHAPTER}/q1.py").write_text(tests)
+    before = state()
+    printed = check(answer(f"{leak}\nraise ValueError"))
+    assert "raised ValueError" in printed
+    assert state() == before
+    assert check(RIGHT) == "q1  ✓  2 of 2 points\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "torch.set_default_device('meta')",
+        "torch.set_default_dtype(torch.float64)",
+        "torch.set_grad_enabled(False)",
+    ],
+)
+def test_what_a_notebook_has_set_does_not_matter(change, check):
+    try:
+        assert check(f"{change}\n{RIGHT}") == "q1  ✓  2 of 2 points\n"
+        with torch.inference_mode():
+            assert check(RIGHT) == "q1  ✓  2 of 2 points\n"
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+
+
+LIAR = """
+class Liar(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.allclose or "isclose" in str(function):
+            return torch.ones(1, 3).bool()
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def masked_softmax(scores, mask):
+    return scores.as_subclass(Liar)
+"""
+
+
+def test_a_tensor_that_lies_is_no_tensor(check):
+    assert "expected a tensor, got a Liar" in check(LIAR)
+
+
+def test_an_answer_that_changes_its_arguments_is_told_so(check):
+    printed = check(RIGHT.replace("masked_fill", "masked_fill_"))
+    assert printed.startswith(
+        "q1  ✗  1 of 2 points\n    Your code changes what it was given."
+    )
+    assert "`scores` afterwards: expected [[1, 2, 3]], got" in printed
 
 
 def test_unknown_question_lists_those_that_exist(check):
@@ -329,7 +525,7 @@ def test_report_when_all_is_right(root, capsys):
     )
 
 
-def run_script(root, code):
+def run_script(root, code, *options):
     """Run a script as a student would: without the type checks.
 
     Those draw random numbers.
@@ -340,10 +536,20 @@ def run_script(root, code):
     )
     script.write_text(grader + code)
     run = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=60
+        [sys.executable, *options, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def test_python_without_assertions_checks_the_same(root):
+    """Under `python -O` the plain tests' assertions would vanish."""
+    (root / f"exercises/tests/{toy.CHAPTER}/q1.py").write_text(toy.PLAIN)
+    code = answer("return scores") + "\n\ngrader.check('q1')\n"
+    assert run_script(root, code, "-O").startswith("q1  ✗  0 of 2")
 
 
 def test_names_are_those_of_the_script_that_calls(root):
@@ -402,7 +608,16 @@ def test_otter_is_left_in_place_where_it_is_installed(check):
 
 
 @pytest.mark.parametrize(
-    "change", [("", ""), ("~mask", "mask"), ("return", "raise"), ("soft", "")]
+    "change",
+    [
+        ("", ""),
+        ("~mask", "mask"),
+        ("return", "raise"),
+        ("soft", ""),
+        (".nan_to_num()", ""),
+        ("return", "import sys; sys.exit()\n    return"),
+        ("return", "raise KeyboardInterrupt\n    return"),
+    ],
 )
 def test_points_are_those_that_otter_gives(change, root):
     path = root / f"exercises/tests/{toy.CHAPTER}/q1.py"
@@ -420,7 +635,7 @@ def test_points_are_those_that_otter_gives(change, root):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("    points=1,\n", ""),
+        ("points=1", ""),
         ("points = None", "points = 4"),
         ("points = None", "points = [0.5, 2]"),
         ("points = None", "all_or_nothing = True\npoints = None"),
@@ -434,58 +649,3 @@ def test_points_in_another_form_are_refused(old, new, root):
     grader = Grader(toy.CHAPTER, root / "exercises/tests")
     with pytest.raises(ValueError, match="state the points of each case"):
         grader.verdict("q1", {"torch": torch})
-
-
-def test_expect_close():
-    expect_close(
-        torch.tensor([1.0, -torch.inf]), torch.tensor([1.00001, -torch.inf])
-    )
-    expect_close(torch.tensor([2], dtype=torch.int32), 2)
-    expect_close(0.5, 0.5)
-    expect_close(torch.tensor([True]), torch.tensor([True]))
-    with pytest.raises(AssertionError, match=r"the result: expected 1, got 2"):
-        expect_close(2.0, 1.0)
-    with pytest.raises(
-        AssertionError, match=r"expected one number, got shape \(2,\)"
-    ):
-        expect_close(torch.ones(2), 1.0)
-    with pytest.raises(
-        AssertionError, match=r"loss: expected one number, got NoneType"
-    ):
-        expect_close(None, 1.0, name="loss")
-
-
-def test_expect_close_with_many_numbers_shows_the_worst():
-    expected = torch.zeros(3, 5, 7)
-    got = expected.clone()
-    got[2, 1, 3] = 0.25
-    got[0, 4, 6] = 0.125
-    message = (
-        r"2 of 105 numbers differ; the worst is at \[2, 1, 3\]: "
-        r"expected 0, got 0.25"
-    )
-    with pytest.raises(AssertionError, match=message):
-        expect_close(got, expected)
-    got[1, 0, 0] = torch.nan
-    with pytest.raises(
-        AssertionError, match=r"3 of 105 .* at \[1, 0, 0\]: expected 0, got nan"
-    ):
-        expect_close(got, expected)
-
-
-def test_expect_tensor():
-    value = torch.ones(2, 3, dtype=torch.int64)
-    assert expect_tensor(value, (2, 3), torch.int64) is value
-    with pytest.raises(
-        AssertionError,
-        match=r"mask: expected dtype torch.bool, got torch.int64",
-    ):
-        expect_tensor(value, dtype=torch.bool, name="mask")
-
-
-def test_show():
-    assert (
-        show(torch.tensor([[0.26894, 1.0], [-torch.inf, torch.nan]]))
-        == "[[0.2689, 1], [-inf, nan]]"
-    )
-    assert show([1, (2.5, True)]) == "[1, [2.5, True]]"

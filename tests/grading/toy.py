@@ -42,8 +42,71 @@ grader.check("q1")
 TESTS = """\
 import torch
 from otter.test_files import test_case
+from torch import tensor
 
-from attend.grading import expect_close, expect_tensor
+from attend.grading import Question, numbers
+
+OK_FORMAT = False
+name = "q1"
+points = None
+
+QUESTION = Question(
+    "masked_softmax",
+    returns={"the weights": "query, key"},
+    gradients=["scores"],
+)
+
+
+@QUESTION.reference
+def masked_softmax(scores, mask):
+    return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1).nan_to_num()
+
+
+@QUESTION.mistake("You mask after the softmax.")
+def masked_softmax(scores, mask):
+    return scores.softmax(dim=-1) * mask
+
+
+@QUESTION.mistake("You turned the mask round.")
+def masked_softmax(scores, mask):
+    return scores.masked_fill(mask, -torch.inf).softmax(-1).nan_to_num()
+
+
+@QUESTION.mistake("A query without a key gets NaN.")
+def masked_softmax(scores, mask):
+    return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+
+
+QUESTION.call("idea", tensor([[1.0, 2.0, 3.0]]), tensor([[1, 1, 0]]).bool())
+QUESTION.call(
+    "edges",
+    tensor([[1.0, 2.0]]),
+    tensor([[0, 0]]).bool(),
+    rule="A query may have no key.",
+)
+
+
+@QUESTION.sizes
+def general(query=3, key=5):
+    return numbers(query, key), numbers(query, key) < 1
+
+
+@test_case(points=1)
+def test_idea(masked_softmax):
+    QUESTION.check("idea", masked_softmax)
+
+
+@test_case(points=1)
+def test_edges(masked_softmax):
+    QUESTION.check("idea edges", masked_softmax)
+"""
+
+# A question in Otter's format alone, as an instructor may write one.
+PLAIN = """\
+import torch
+from otter.test_files import test_case
+
+from attend.grading import expect_tensor
 
 OK_FORMAT = False
 name = "q1"
@@ -56,45 +119,32 @@ def masked():
 
 @test_case(
     points=1,
-    failure_message="The weights do not sum to one. \
-Did you mask after the softmax?",
+    failure_message="The weights do not sum to one.",
 )
 def test_sums_to_one(masked_softmax):
     got = masked_softmax(*masked())
     expect_tensor(got, (1, 3), axes="query, key")
-    expect_close(got.sum(dim=-1), torch.ones(1), name="sum of the weights")
+    total = got.sum().item()
+    assert abs(total - 1) < 1e-4, f"expected 1, got {total:.4f}"
 
 
-@test_case(
-    points=1,
-    failure_message="The weights are not those of a softmax. \
-Did you turn the mask round?",
-)
+@test_case(points=1, failure_message="The weights are not those of a softmax.")
 def test_weights(masked_softmax):
-    expected = torch.tensor([[0.2689, 0.7311, 0.0]])
-    expect_close(masked_softmax(*masked()), expected, \
-name="scores [1, 2, 3], the last masked")
+    got = masked_softmax(*masked())[0, 0].item()
+    assert abs(got - 0.2689) < 1e-4, f"expected 0.2689, got {got:.4f}"
 """
 
-WRONG = """\
+RIGHT_ANSWERS = """\
 import torch
 
-from tests.wrong_answers import wrong
+from tests.right_answers import right
 
 
-@wrong("q1", "mask after the softmax")
+@right("q1")
 def masked_softmax(scores, mask):
-    return scores.softmax(dim=-1) * mask
-
-
-@wrong("q1", "turn the mask round")
-def masked_softmax(scores, mask):
-    return scores.masked_fill(mask, -torch.inf).softmax(dim=-1)
-
-
-@wrong("q1", "expected shape (1, 3) = (query, key), got (3, 1)")
-def masked_softmax(scores, mask):
-    return scores.masked_fill(~mask, -torch.inf).softmax(dim=-1).mT
+    exp = (scores - scores.max()).exp() * mask
+    total = exp.sum(dim=-1, keepdim=True)
+    return exp / torch.where(total > 0, total, 1)
 """
 
 
@@ -103,7 +153,7 @@ def make(
     question: str = QUESTION,
     solution: str = SOLUTION,
     tests: str = TESTS,
-    wrong: str = WRONG,
+    right: str = RIGHT_ANSWERS,
 ) -> Path:
     """Write the book under a root and return the root."""
     imports = IMPORTS.format(
@@ -124,7 +174,7 @@ def make(
     write(exercise(notebook), root / f"exercises/{CHAPTER}.ipynb")
     for path, text in {
         f"exercises/tests/{CHAPTER}/q1.py": tests,
-        f"tests/wrong_answers/chapter_{CHAPTER}.py": wrong,
+        f"tests/right_answers/chapter_{CHAPTER}.py": right,
     }.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text, encoding="utf-8")

@@ -1,102 +1,141 @@
+"""A padding mask: which positions of a padded batch hold a token."""
+
 import torch
 from otter.test_files import test_case
+from torch import tensor
 
-from attend.grading import expect_tensor, show
+from attend.grading import Question
 
 OK_FORMAT = False
 name = "q1"
 points = None
 
-AXES = "batch, max_length"
+QUESTION = Question("padding_mask", returns={"the mask": "batch, max_length"})
 
 
-def example():
-    lengths = torch.tensor([2, 3, 0])
-    expected = [[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [0, 0, 0, 0, 0]]
-    return lengths, torch.tensor(expected, dtype=torch.bool)
+@QUESTION.reference
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length) < lengths[:, None]
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your mask lies on its side: it has one row per position. Give it "
-        "one row per sentence. Which of the two tensors that you compare "
-        "needs a new last dimension?"
-    ),
+@QUESTION.mistake(
+    "Your mask is wrong at the edge: it has one True too many in each row. "
+    "Positions count from 0, so a sentence of 2 tokens fills positions 0 and "
+    "1, and position 2 is padding. Is it `<` or `<=`?"
 )
-def test_one_row_per_sentence(padding_mask):
-    lengths, _ = example()
-    got = expect_tensor(padding_mask(lengths, 5), name="the mask")
-    assert got.shape != (5, 3), (
-        f"3 sentences: expected shape (3, 5) = ({AXES}), got (5, 3)"
-    )
-    if got.shape[-1:] == (5,):  # another width has a test case of its own
-        expect_tensor(got, (3, 5), axes=AXES, name="the mask")
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length) <= lengths[:, None]
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your mask is not as wide as it was asked to be. The batch is padded "
-        "to max_length, and that can be more than its longest sentence."
-    ),
+@QUESTION.mistake(
+    "Your mask has one True too few in each row. Positions count from 0, so a "
+    "sentence of 2 tokens fills positions 0 and 1."
 )
-def test_width(padding_mask):
-    lengths, _ = example()
-    got = expect_tensor(padding_mask(lengths, 5), name="the mask")
-    assert got.shape[-1:] == (5,), (
-        f"lengths [2, 3, 0], max_length 5: expected shape (3, 5) = ({AXES}), "
-        f"got {tuple(got.shape)}"
-    )
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length) < lengths[:, None] - 1
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your mask holds numbers instead of True and False. With numbers "
-        "`~mask` and `scores[mask]` mean something else, often without an "
-        "error. A comparison gives booleans."
-    ),
+@QUESTION.mistake(
+    "The last position of your mask is never True, not even in a sentence "
+    "that fills the whole row. A length may be as large as max_length."
 )
-def test_boolean(padding_mask):
-    lengths, _ = example()
-    got = expect_tensor(padding_mask(lengths, 5), name="the mask")
-    assert got.dtype == torch.bool, (
-        f"expected dtype torch.bool, got {got.dtype}"
-    )
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length) < lengths.clamp(max=max_length - 1)[:, None]
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your mask is the wrong way round. In this book True marks a real "
-        "token, one that may be read, and False marks padding."
-    ),
+@QUESTION.mistake(
+    "An empty sentence gets a token: where the length is 0, the whole row is "
+    "padding. Do you set the first position in any case?"
 )
-def test_true_is_real(padding_mask):
-    got = padding_mask(torch.tensor([7, 1]), 7)
-    expect_tensor(got, (2, 7), axes=AXES, name="the mask")
-    first, last = bool(got[0, 0]), bool(got[1, 6])
-    assert (first, last) != (False, True), (
-        "lengths [7, 1], max_length 7: the first token of sentence 0 must be "
-        "True, got False;\nthe last position of sentence 1 must be False, "
-        "got True"
-    )
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length) < lengths.clamp(min=1)[:, None]
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your mask is wrong at the edge. Positions count from 0, so a "
-        "sentence of 2 tokens fills positions 0 and 1, and position 2 is "
-        "padding. Is it `<` or `<=`?"
-    ),
+@QUESTION.mistake(
+    "Your mask lies on its side: it has one row per position. Give it one row "
+    "per sentence. Which of the two tensors that you compare needs a new last "
+    "dimension?"
 )
-def test_edge(padding_mask):
-    lengths, expected = example()
-    got = padding_mask(lengths, 5)
-    expect_tensor(got, (3, 5), axes=AXES, name="the mask")
-    assert torch.equal(got.bool(), expected), (
-        "lengths [2, 3, 0], max_length 5, with 1 for True and 0 for False:\n"
-        f"  expected {show(expected.int())}\n  got      {show(got.int())}"
-    )
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length)[:, None] < lengths
+
+
+@QUESTION.mistake(
+    "Your mask is the wrong way round. In this book True marks a real token, "
+    "one that may be read, and False marks padding."
+)
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length) >= lengths[:, None]
+
+
+@QUESTION.mistake(
+    "Your mask stands at the wrong end: it marks the last positions of each "
+    "row. Here sentences come first and padding after them."
+)
+def padding_mask(lengths, max_length):
+    return torch.arange(max_length).flip(0) < lengths[:, None]
+
+
+@QUESTION.mistake(
+    "Your mask holds numbers instead of True and False. With numbers `~mask` "
+    "and `scores[mask]` mean something else, often without an error. A "
+    "comparison gives booleans."
+)
+def padding_mask(lengths, max_length):
+    return (torch.arange(max_length) < lengths[:, None]).float()
+
+
+@QUESTION.mistake(
+    "Your mask holds whole numbers instead of True and False. With numbers "
+    "`~mask` and `scores[mask]` mean something else, often without an error. "
+    "A comparison gives booleans."
+)
+def padding_mask(lengths, max_length):
+    return (torch.arange(max_length) < lengths[:, None]).long()
+
+
+@QUESTION.mistake(
+    "Your mask is as wide as the longest sentence, and not as it was asked to "
+    "be. The batch is padded to max_length, and that can be more."
+)
+def padding_mask(lengths, max_length):
+    return torch.arange(lengths.max()) < lengths[:, None]
+
+
+@QUESTION.mistake(
+    "Your mask has the same row for every sentence: that of the first. "
+    "Compare the positions with all lengths."
+)
+def padding_mask(lengths, max_length):
+    row = torch.arange(max_length) < lengths[0]
+    return row.repeat(len(lengths), 1)
+
+
+QUESTION.call("idea", tensor([3, 1]), 4)
+QUESTION.call("idea", tensor([2, 3, 1]), 5)
+QUESTION.call("edges", tensor([2]), 3, rule="A batch of one has one row.")
+QUESTION.call(
+    "edges",
+    tensor([3, 0, 2]),
+    3,
+    rule="A row may be full, partly full or empty.",
+)
+QUESTION.call("edges", tensor([0, 0]), 2, rule="All rows may be empty.")
+QUESTION.call("edges", tensor([1, 0]), 1, rule="A row may have one place.")
+QUESTION.call("edges", tensor([7, 1, 4, 5, 11]), 11)
+QUESTION.call(
+    "edges",
+    tensor([1, 2], dtype=torch.int32),
+    2,
+    rule="Lengths may be int32, too.",
+)
+
+
+@test_case(points=3)
+def test_idea(padding_mask):
+    QUESTION.check("idea", padding_mask)
+
+
+@test_case(points=2)
+def test_edges(padding_mask):
+    QUESTION.check("idea edges", padding_mask)

@@ -1,132 +1,242 @@
+"""One step of a gated recurrent unit, equal to PyTorch's."""
+
 import torch
 from otter.test_files import test_case
-from torch import nn
+from torch import tensor
 
-from attend.grading import expect_close
+from attend.grading import Question, numbers
 
 OK_FORMAT = False
 name = "q3"
 points = None
 
-AXES = "batch, d_hidden"
-SURE = 30.0  # as a bias, it makes the sigmoid of a gate 1; with a minus, 0
-
-
-def run(
-    gru_cell,
-    r=(0.0, 0.0),
-    z=(-SURE, -SURE),
-    w_hn=((0.0, 0.0), (0.0, 0.0)),
-    b_hn=(0.0, 0.0),
-):
-    """One step on x = 0.5, h = (0.4, -0.8), with given biases of the gates."""
-    x, h = torch.tensor([[0.5]]), torch.tensor([[0.4, -0.8]])
-    w_ih = torch.tensor([[0.0], [0.0], [0.0], [0.0], [2.0], [2.0]])
-    b_ih = torch.tensor([*r, *z, 0.0, 0.0])
-    w_hh = torch.cat([torch.zeros(4, 2), torch.tensor(w_hn)])
-    b_hh = torch.tensor([0.0, 0.0, 0.0, 0.0, *b_hn])
-    return gru_cell(x, h, w_ih, w_hh, b_ih, b_hh)
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "Where z is 1 the cell must keep its old state, and yours does not. "
-        "Did you swap z and 1 - z? The new state is h' = (1 - z) n + z h."
-    ),
+QUESTION = Question(
+    "gru_cell",
+    returns={"the new state": "batch, d_hidden"},
+    gradients=["x", "h", "w_ih", "w_hh", "b_ih", "b_hh"],
 )
-def test_z_keeps(gru_cell):
-    got = run(gru_cell, r=(SURE, SURE), z=(SURE, SURE))
-    expect_close(
-        got,
-        torch.tensor([[0.4, -0.8]]),
-        axes=AXES,
-        name="z = 1, h = [0.4, -0.8]",
+
+
+# --- Answers
+
+
+@QUESTION.reference
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n = (x @ w_ih.T + b_ih).chunk(3, dim=-1)
+    h_r, h_z, h_n = (h @ w_hh.T + b_hh).chunk(3, dim=-1)
+    r = (x_r + h_r).sigmoid()
+    z = (x_z + h_z).sigmoid()
+    n = (x_n + r * h_n).tanh()
+    return (1 - z) * n + z * h
+
+
+def parts(x, h, w_ih, w_hh, b_ih, b_hh):
+    """The six products, those of x first."""
+    return (
+        *(x @ w_ih.T + b_ih).chunk(3, dim=-1),
+        *(h @ w_hh.T + b_hh).chunk(3, dim=-1),
     )
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your candidate n is wrong even when nothing comes from the old "
-        "state. Did you forget its tanh? Without it the state can grow "
-        "without end; with a sigmoid it is never negative."
-    ),
+@QUESTION.mistake(
+    "You swapped z and 1 - z: where the update gate is open, h' = (1 - z) n + "
+    "z h keeps the old state."
 )
-def test_candidate_is_tanh(gru_cell):
-    got = run(gru_cell, r=(-SURE, -SURE))
-    name = "r = 0, z = 0, W_in x = [1, 1], so n = tanh 1"
-    expect_close(got, torch.tensor([[0.7616, 0.7616]]), axes=AXES, name=name)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return z * (x_n + r * h_n).tanh() + (1 - z) * h
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "With r = 1 and z = 0 the new state should be the candidate. Are "
-        "your gates in the wrong order? The rows of the weights are stacked "
-        "as r, z, n, as in PyTorch. (Keras has z first.)"
-    ),
+@QUESTION.mistake(
+    "Your gates are in the wrong order: the weights of z stand where you look "
+    "for those of r. They are stacked in the order r, z, n."
 )
-def test_order_of_the_gates(gru_cell):
-    got = run(gru_cell, r=(SURE, SURE))
-    name = "r = 1, z = 0, W_in x = [1, 1], so h' = n = tanh 1"
-    expect_close(got, torch.tensor([[0.7616, 0.7616]]), axes=AXES, name=name)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_z, x_r, x_n, h_z, h_r, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return (1 - z) * (x_n + r * h_n).tanh() + z * h
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your reset gate resets nothing. Where r is 0 the candidate n must "
-        "not feel the old state h: multiply what comes from h by r before "
-        "you take the tanh."
-    ),
+@QUESTION.mistake(
+    "The candidate is not squashed: it lacks its tanh, so the state can grow "
+    "without bound."
 )
-def test_r_resets(gru_cell):
-    got = run(gru_cell, r=(-SURE, -SURE), w_hn=((1.0, 0.0), (0.0, 1.0)))
-    name = "r = 0, z = 0, W_in x = [1, 1], so n = tanh 1"
-    expect_close(got, torch.tensor([[0.7616, 0.7616]]), axes=AXES, name=name)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return (1 - z) * (x_n + r * h_n) + z * h
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your r acts in the wrong place. Did you apply it before the matrix "
-        "product, as W_hn (r * h)? Multiply after it, as r * (W_hn h + "
-        "b_hn). The two differ as soon as W_hn mixes the units."
-    ),
+@QUESTION.mistake(
+    "The candidate goes through a sigmoid. It is a tanh, so that the state can "
+    "be negative, too."
 )
-def test_r_after_the_product(gru_cell):
-    got = run(gru_cell, r=(SURE, -SURE), w_hn=((0.0, 1.0), (1.0, 0.0)))
-    name = "r = [1, 0], W_in x = [1, 1], W_hn h = [-0.8, 0.4]"
-    expected = torch.tensor([[1 - 0.8, 1.0]]).tanh()
-    expect_close(got, expected, axes=AXES, name=name)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return (1 - z) * (x_n + r * h_n).sigmoid() + z * h
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Where r is 0 the bias b_hn must have no effect. Is it outside the "
-        "reset gate? It belongs to what comes from h, so r multiplies it, "
-        "too: r * (W_hn h + b_hn)."
-    ),
+@QUESTION.mistake(
+    "The gates go through a tanh. They are sigmoids: a gate lies between 0 and "
+    "1."
 )
-def test_bias_inside(gru_cell):
-    got = run(gru_cell, r=(-SURE, -SURE), b_hn=(1.0, 1.0))
-    name = "r = 0, z = 0, b_hn = [1, 1], so n = tanh 1"
-    expect_close(got, torch.tensor([[0.7616, 0.7616]]), axes=AXES, name=name)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).tanh(), (x_z + h_z).tanh()
+    return (1 - z) * (x_n + r * h_n).tanh() + z * h
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "The parts are right, but the whole differs from nn.GRUCell. Does "
-        "each gate get all four of its terms: W_i x, b_i, W_h h and b_h?"
-    ),
+@QUESTION.mistake(
+    "Your reset gate resets nothing: for the candidate the two products are "
+    "simply added. Multiply that of h by r first."
 )
-def test_equals_pytorch(gru_cell):
-    torch.manual_seed(0)
-    cell = nn.GRUCell(3, 5)
-    x, h = torch.rand(2, 3), torch.rand(2, 5)
-    weights = (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
-    got = gru_cell(x, h, *(weight.detach() for weight in weights))
-    expect_close(got, cell(x, h), axes=AXES, name="batch 2, d_in 3, d_hidden 5")
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    z = (x_z + h_z).sigmoid()
+    return (1 - z) * (x_n + h_n).tanh() + z * h
+
+
+@QUESTION.mistake(
+    "You apply the reset gate to h, before the matrix product. That is the "
+    "cell of 2014; PyTorch's multiplies the product, r ⊙ (W h + b)."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, _ = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    h_n = (r * h) @ w_hh.chunk(3)[2].T + b_hh.chunk(3)[2]
+    return (1 - z) * (x_n + h_n).tanh() + z * h
+
+
+@QUESTION.mistake(
+    "The bias b_hn is outside the reset gate. It stands inside the bracket "
+    "that r multiplies."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    b_n = b_hh.chunk(3)[2]
+    return (1 - z) * (x_n + r * (h_n - b_n) + b_n).tanh() + z * h
+
+
+@QUESTION.mistake(
+    "Your reset gate multiplies the part of x, too. Only W h + b is reset."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return (1 - z) * (r * (x_n + h_n)).tanh() + z * h
+
+
+@QUESTION.mistake(
+    "Your reset gate multiplies the part of x instead of that of h."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return (1 - z) * (r * x_n + h_n).tanh() + z * h
+
+
+@QUESTION.mistake(
+    "The gates r and z lack the bias b_hh. Each gate has four terms: two "
+    "products and two biases."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    b_r, b_z, _ = b_hh.chunk(3)
+    r, z = (x_r + h_r - b_r).sigmoid(), (x_z + h_z - b_z).sigmoid()
+    return (1 - z) * (x_n + r * h_n).tanh() + z * h
+
+
+@QUESTION.mistake(
+    "Both biases are missing. There are two for each gate and for the "
+    "candidate: b_ih with the product of x, b_hh with that of h."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    zero = torch.zeros_like(b_ih)
+    return QUESTION.right["gru_cell"](x, h, w_ih, w_hh, zero, zero)
+
+
+@QUESTION.mistake(
+    "You swapped the biases: b_ih belongs to the product of x, b_hh to that "
+    "of h."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    return QUESTION.right["gru_cell"](x, h, w_ih, w_hh, b_hh, b_ih)
+
+
+@QUESTION.mistake(
+    "Your new state is the candidate alone. h' = (1 - z) n + z h mixes it with "
+    "the old state."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
+    return (x_n + (x_r + h_r).sigmoid() * h_n).tanh()
+
+
+# --- Trials
+
+
+def one_unit(x, h, w_ih, w_hh, b_ih, b_hh):
+    """One sentence and one unit: the weights of r, z and n."""
+    return (
+        tensor([[x]]),
+        tensor([[h]]),
+        tensor(w_ih)[:, None],
+        tensor(w_hh)[:, None],
+        tensor(b_ih),
+        tensor(b_hh),
+    )
+
+
+ZERO = [0.0, 0.0, 0.0]
+QUESTION.call("idea", *one_unit(0.0, 0.8, ZERO, ZERO, ZERO, ZERO))
+for where, rule in enumerate(
+    [
+        "Only the weight of x in the reset gate is not 0.",
+        "Only the weight of x in the update gate is not 0.",
+        "Only the weight of x in the candidate is not 0.",
+    ]
+):
+    w_ih = [2.0 * (place == where) for place in range(3)]
+    QUESTION.call(
+        "idea", *one_unit(1.0, 0.8, w_ih, ZERO, ZERO, ZERO), rule=rule
+    )
+QUESTION.call(
+    "idea",
+    *one_unit(1.0, 0.5, [1.0, 2.0, 3.0], [-1.0, 2.0, 1.5], ZERO, ZERO),
+    rule="All biases are 0.",
+)
+QUESTION.call(
+    "idea",
+    *one_unit(0.5, -0.5, [1.0, -2.0, 1.0], [2.0, 1.0, -1.0], [0.1, 0.2, 0.3],
+              [-0.4, 0.6, 0.8]),
+)  # fmt: skip
+QUESTION.call(
+    "edges",
+    *one_unit(300.0, 0.5, [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], ZERO, ZERO),
+    rule="Gates may be wide open or shut.",
+)
+
+
+@QUESTION.sizes
+def general(batch=2, d_in=7, d_hidden=5):
+    return (
+        numbers(batch, d_in),
+        numbers(batch, d_hidden),
+        numbers(3 * d_hidden, d_in, low=-1, high=1),
+        numbers(3 * d_hidden, d_hidden, low=-1.5, high=1.5),
+        numbers(3 * d_hidden),
+        numbers(3 * d_hidden, low=-1, high=2.5),
+    )
+
+
+@test_case(points=5)
+def test_idea(gru_cell):
+    QUESTION.check("idea", gru_cell)
+
+
+@test_case(points=2)
+def test_edges(gru_cell):
+    QUESTION.check("idea edges", gru_cell)

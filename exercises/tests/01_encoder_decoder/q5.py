@@ -1,258 +1,387 @@
+"""Greedy decoding: each sentence to its own end, and no step too many."""
+
 import torch
 from otter.test_files import test_case
 
-from attend.grading import expect_tensor
-from attend.grading.expect import UnusableAnswerError
+from attend.grading import Question, Seen, expect_tensor, show
 
 OK_FORMAT = False
 name = "q5"
 points = None
 
-BOS, EOS, VOCAB = 1, 2, 7
+QUESTION = Question("greedy_decode")
 
 
-class Model:
-    """A model whose next token is the one that follows the last in `follows`.
+# --- Models that follow a script
 
-    It says what it is sure of, or, with `sure` False, is only a little in
-    favour. Where it goes by the clock, the next token is the one at the number
-    of steps that the state has counted.
+
+class Script:
+    """A model that says what is written for each sentence, a token a step.
+
+    How many steps a sentence has made is in the state, so a state that is not
+    handed on begins again. After its script a sentence says `after`.
     """
 
-    def __init__(self, follows, limit, sure=True, clock=False):
-        self.follows, self.limit, self.clock = follows, limit, clock
-        self.odds = 1000.0 if sure else 1.5
-        self.fed = []
+    def __init__(self, *lines, vocab=11, after=7, sure=True, other="h"):
+        self.lines, self.vocab, self.after = lines, vocab, after
+        self.other = other
+        self.odds = 1e9 if sure else 1.5
+        self.fed, self.limit = [], 50
+
+    def state(self):
+        batch = len(self.lines)
+        return {
+            "steps": torch.zeros(batch, dtype=torch.int64),
+            self.other: torch.zeros(batch, 2, 3),
+        }
 
     def step(self, tokens, state):
+        batch = len(self.lines)
         expect_tensor(
             tokens,
-            (1,),
+            (batch,),
             torch.int64,
             axes="batch",
             name="tokens, as you call step",
         )
-        if not isinstance(state, dict):
-            kind = type(state).__name__
-            raise UnusableAnswerError(
-                f"state, as you call step: expected a dict, got a {kind}"
-            )
-        assert len(self.fed) < self.limit, (
-            f"max_length {self.limit}: step was called once more"
-        )
-        self.fed.append(int(tokens))
-        count = int(state["steps"])
-        token = self.follows[count if self.clock else int(tokens)]
-        odds = torch.ones(1, VOCAB)
-        odds[0, token] = self.odds
-        return (odds / odds.sum()).log(), {"steps": state["steps"] + 1}
+        if len(self.fed) == self.limit:
+            raise RuntimeError(f"step was called more than {self.limit} times")
+        self.fed.append(tokens.tolist())
+        odds = torch.ones(batch, self.vocab)
+        for row, line in enumerate(self.lines):
+            place = int(state["steps"][row])
+            token = line[place] if place < len(line) else self.after
+            odds[row, token] = self.odds
+        log_probs = (odds / odds.sum(dim=1, keepdim=True)).log()
+        return log_probs, {part: n + 1 for part, n in state.items()}
 
 
-def decode(greedy_decode, step, state, max_length):
-    """Decode; return the answer if it is a list of lists of plain integers."""
-    got = greedy_decode(step, state, BOS, EOS, max_length)
-    if got is None:
-        raise UnusableAnswerError(
-            "expected a list of lists of ids, got None: is a `return` missing?"
-        )
-    if not isinstance(got, list) or not all(
-        isinstance(ids, list) for ids in got
-    ):
-        inner = (
-            f" of {type(got[0]).__name__}"
-            if isinstance(got, list) and got
-            else ""
-        )
-        raise UnusableAnswerError(
-            "expected a list with one list of ids for each sentence, got a "
-            f"{type(got).__name__}{inner}; `.tolist()` turns a tensor into "
-            "lists"
-        )
-    batch = len(next(iter(state.values())))
-    if len(got) != batch:
-        raise UnusableAnswerError(
-            f"expected {batch} lists, one for each sentence, got {len(got)}"
-        )
-    if strange := [
-        token for ids in got for token in ids if not isinstance(token, int)
-    ]:
-        raise UnusableAnswerError(
-            "expected plain integers as ids, got a "
-            f"{type(strange[0]).__name__}: `.tolist()` or `.item()` makes them"
-        )
-    return got
-
-
-def decode_one(greedy_decode, model, max_length):
-    state = {"steps": torch.zeros(1, dtype=torch.int64)}
-    return decode(greedy_decode, model.step, state, max_length)[0]
-
-
-def two_sentences(greedy_decode):
-    """Decode a batch of two sentences; return them and the number of calls.
-
-    The sentences are 3, EOS and 4, 5, 6, EOS.
-    """
-    scripts = torch.tensor([[3, EOS, 3, 3, 3, 3, 3], [4, 5, 6, EOS, 4, 4, 4]])
-    calls = []
-
-    def step(tokens, state):
-        expect_tensor(
-            tokens,
-            (2,),
-            torch.int64,
-            axes="batch",
-            name="tokens, as you call step",
-        )
-        calls.append(tokens.tolist())
-        assert len(calls) <= 7, "max_length 7: step was called once more"
-        best = scripts.gather(1, state["steps"][:, None])  # (batch, 1)
-        log_probs = torch.full((2, VOCAB), -9.0).scatter(1, best, 0.0)
-        return log_probs, {"steps": state["steps"] + 1}
-
-    state = {"steps": torch.zeros(2, dtype=torch.int64)}
-    return decode(greedy_decode, step, state, 7), len(calls)
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "Your decoding does not end after max_length tokens. A model that "
-        "never says EOS would keep it in the loop for ever. Let a `for` "
-        "count the steps."
-    ),
-)
-def test_max_length(greedy_decode):
-    model = Model([3] * VOCAB, limit=5)
-    decode_one(greedy_decode, model, 5)
-    assert len(model.fed) == 5, (
-        f"max_length 5, and no EOS: expected 5 steps, got {len(model.fed)}"
+def decoded(greedy_decode, script, max_length, bos_id=1, eos_id=2):
+    """What comes out, and what each sentence was fed until it ended."""
+    state = script.state()
+    got = greedy_decode(script.step, state, bos_id, eos_id, max_length)
+    fed = []
+    for row, line in enumerate(script.lines):
+        end = line.index(eos_id) + 1 if eos_id in line else None
+        fed.append([tokens[row] for tokens in script.fed][:end])
+    return Seen(
+        {
+            "the result": got,
+            "the tokens that step was fed": fed,
+            "the number of calls of step": len(script.fed),
+            "the state that you were given, afterwards": state,
+        }
     )
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You feed the model the wrong token. The first one is BOS; after "
-        "that each step reads the token that the step before has chosen."
-    ),
-)
-def test_feeds_its_own_tokens(greedy_decode):
-    model = Model([0, 3, 0, 5, 6, 4, 0], limit=4)
-    decode_one(greedy_decode, model, 4)
-    assert model.fed == [1, 3, 5, 4], (
-        "after BOS = 1 the model says 3, after 3 it says 5, after 5 it says "
-        f"4:\n  expected to be fed [1, 3, 5, 4]\n  got             {model.fed}"
+def tried(part, lines, max_length, rule="", bos_id=1, eos_id=2, **how):
+    """Register a script."""
+    label = (
+        f"a model that says {show(list(lines))}, BOS {bos_id}, EOS {eos_id}, "
+        f"max_length {max_length}"
     )
 
+    @QUESTION.trial(part, label, rule)
+    def trial(greedy_decode):
+        script = Script(*lines, **how)
+        return decoded(greedy_decode, script, max_length, bos_id, eos_id)
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your model does not remember. Do you give every step the same old "
-        "state? `step` returns a new one: keep it and hand it to the next "
-        "step."
-    ),
+
+# --- Answers
+
+
+def start(state, bos_id):
+    batch = next(iter(state.values())).shape[0]
+    return torch.full((batch,), bos_id), [[] for _ in range(batch)]
+
+
+def add(results, tokens, eos_id):
+    """Put the tokens of sentences not yet ended; return whether all have."""
+    for ids, token in zip(results, tokens.tolist(), strict=True):
+        if ids[-1:] != [eos_id]:
+            ids.append(token)
+    return all(ids[-1:] == [eos_id] for ids in results)
+
+
+@QUESTION.reference
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            break
+    return results
+
+
+@QUESTION.mistake(
+    "A finished sentence goes on after EOS. What the model says after EOS "
+    "means nothing: cut it off, even while other sentences of the batch still "
+    "go on."
 )
-def test_passes_the_state_on(greedy_decode):
-    model = Model([3, 4, 5, 6], limit=4, clock=True)
-    got = [
-        token for token in decode_one(greedy_decode, model, 4) if token != BOS
-    ]
-    assert got == [3, 4, 5, 6], (
-        "a model that reads what to say off its state: expected [3, 4, 5, "
-        f"6], got {got}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    ended = torch.zeros(len(tokens), dtype=torch.bool)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        for ids, token in zip(results, tokens.tolist(), strict=True):
+            ids.append(token)
+        ended |= tokens == eos_id
+        if ended.all():
+            break
+    return results
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your token is not the most likely one. Greedy decoding takes the "
-        "largest log-probability over the vocabulary, the same every time: "
-        "no draw, and no smallest."
-    ),
+@QUESTION.mistake(
+    "A long sentence is cut short: you stop as soon as one sentence of the "
+    "batch ends. Remember which have ended, and go on until all of them have."
 )
-def test_most_likely(greedy_decode):
-    model = Model([3] * VOCAB, limit=11, sure=False)
-    got = [
-        token for token in decode_one(greedy_decode, model, 11) if token != BOS
-    ]
-    assert got == [3] * 11, (
-        f"11 times token 3 is the most likely one: expected only 3, got {got}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        add(results, tokens, eos_id)
+        if (tokens == eos_id).any():
+            break
+    return results
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your result begins with BOS. BOS starts the model off, but the "
-        "model did not say it, and nobody wants to read it."
-    ),
+@QUESTION.mistake(
+    "You stop only where all sentences say EOS in the same step. They end at "
+    "different times: remember which have ended."
 )
-def test_no_bos(greedy_decode):
-    got = decode_one(greedy_decode, Model([3] * VOCAB, limit=3), 3)
-    assert got == [3, 3, 3], (
-        f"a model that only says 3: expected [3, 3, 3], got {got}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        add(results, tokens, eos_id)
+        if (tokens == eos_id).all():
+            break
+    return results
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A finished sentence goes on after EOS. What the model says after "
-        "EOS means nothing: cut it off, even while other sentences of the "
-        "batch still go on."
-    ),
+@QUESTION.mistake(
+    "Your result begins with BOS. BOS starts the model off, but the model did "
+    "not say it, and nobody wants to read it."
 )
-def test_nothing_after_eos(greedy_decode):
-    got, _ = two_sentences(greedy_decode)
-    ids = [token for token in got[0] if token != BOS]
-    assert ids in ([3, EOS], [3]), (  # a missing EOS has a test case of its own
-        f"EOS is 2; the shorter of two sentences: expected [3, 2], got {got[0]}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            break
+    return [[bos_id, *ids] for ids in results]
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A long sentence is cut short. Do you stop as soon as one sentence "
-        "of the batch ends? Remember which have ended, and go on until all "
-        "of them have."
-    ),
+@QUESTION.mistake(
+    "Every step is fed BOS. Only the first one is: after that each step reads "
+    "the token that the step before has chosen."
 )
-def test_each_sentence_has_its_own_end(greedy_decode):
-    got, _ = two_sentences(greedy_decode)
-    assert got[1][:3] == [4, 5, 6], (
-        "EOS is 2; the longer of two sentences: expected [4, 5, 6, 2], got "
-        f"{got[1]}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        if add(results, log_probs.argmax(dim=-1), eos_id):
+            break
+    return results
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your sentence lacks its EOS. Keep it as the last token: it tells a "
-        "sentence that has ended from one that was cut off at max_length."
-    ),
+@QUESTION.mistake(
+    "Your model does not remember: every step gets the same old state. `step` "
+    "returns a new one. Keep it and hand it to the next step."
 )
-def test_eos_is_kept(greedy_decode):
-    got, _ = two_sentences(greedy_decode)
-    assert [ids[-1:] for ids in got] == [[EOS], [EOS]], (
-        f"EOS is 2: expected [[3, 2], [4, 5, 6, 2]], got {got}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, _ = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            break
+    return results
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your result is right but you do too much work: all sentences have "
-        "ended, and still you call step. Leave the loop then."
-    ),
+@QUESTION.mistake(
+    "Your decoding does not end after max_length tokens. A model that never "
+    "says EOS keeps it in the loop for ever. Let a `for` count the steps."
 )
-def test_stops_when_all_have_ended(greedy_decode):
-    _, calls = two_sentences(greedy_decode)
-    assert calls == 4, (
-        "the longest sentence has 4 tokens: expected 4 calls of step, got "
-        f"{calls}"
-    )
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    while True:
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            return results
+
+
+@QUESTION.mistake(
+    "A sentence that does not end is one token short: max_length counts the "
+    "tokens that the model says, and BOS is none of them."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length - 1):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            break
+    return results
+
+
+@QUESTION.mistake(
+    "Your sentences lack their EOS. Keep it as the last token: it tells a "
+    "sentence that has ended from one that was cut off at max_length."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            break
+    return [[token for token in ids if token != eos_id] for ids in results]
+
+
+@QUESTION.mistake(
+    "You add an EOS to a sentence that was cut off at max_length. It has not "
+    "ended: leave it as it is."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        if add(results, tokens, eos_id):
+            break
+    return [ids if ids[-1:] == [eos_id] else [*ids, eos_id] for ids in results]
+
+
+@QUESTION.mistake(
+    "Your sentences are right but you do too much work: all have ended, and "
+    "still you call step. Leave the loop then."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        add(results, tokens, eos_id)
+    return results
+
+
+@QUESTION.mistake(
+    "You take BOS to be 1 and EOS to be 2. Another vocabulary has other "
+    "numbers: use bos_id and eos_id."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    return QUESTION.right["greedy_decode"](step, state, 1, 2, max_length)
+
+
+@QUESTION.mistake(
+    "You take EOS to be 2. Another vocabulary has another number: use eos_id."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    return QUESTION.right["greedy_decode"](step, state, bos_id, 2, max_length)
+
+
+@QUESTION.mistake(
+    "You take BOS to be 1. Another vocabulary has another number: use bos_id."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    return QUESTION.right["greedy_decode"](step, state, 1, eos_id, max_length)
+
+
+@QUESTION.mistake(
+    "BOS ends a sentence of yours, as if it were EOS. Whatever the model says, "
+    "only eos_id ends it."
+)
+def greedy_decode(step, state, bos_id, eos_id, max_length):
+    tokens, results = start(state, bos_id)
+    for _ in range(max_length):
+        log_probs, state = step(tokens, state)
+        tokens = log_probs.argmax(dim=-1)
+        for ids, token in zip(results, tokens.tolist(), strict=True):
+            if not ids or ids[-1] not in (bos_id, eos_id):
+                ids.append(token)
+        if all(ids[-1] in (bos_id, eos_id) for ids in results):
+            break
+    return results
+
+
+# --- Trials
+
+tried("idea", [[3, 4, 2]], 10)
+tried("idea", [[3, 4, 2]], 2)
+tried(
+    "idea",
+    [[3, 5, 4, 6, 3]],
+    5,
+    "After max_length tokens decoding ends, without EOS, too.",
+)
+tried(
+    "idea",
+    [[3, 5, 3, 10, 0, 3, 3, 3, 3, 4, 2]],
+    12,
+    "Take the most likely token, however little it is ahead.",
+    sure=False,
+)
+tried("idea", [[3, 2], [4, 5, 6, 2]], 7)
+tried(
+    "edges",
+    [[3, 2], [4, 5, 6, 2], [2], [8, 9, 10, 3, 4, 5, 6]],
+    6,
+    "Sentences end at different times, some not at all.",
+)
+tried("edges", [[2]], 5, "A sentence may end with its first token.")
+tried("edges", [[2], [2]], 5, "All sentences may end with the first token.")
+tried("edges", [[3], [2], [4]], 1, "max_length may be 1.")
+tried("edges", [[3, 4, 2]], 3, "EOS may come just at max_length.")
+tried(
+    "edges",
+    [[3, 4, 6], [6, 1, 2, 6]],
+    8,
+    "Use bos_id and eos_id, whatever they are.",
+    bos_id=5,
+    eos_id=6,
+)
+tried(
+    "edges",
+    [[3, 4, 0], [0]],
+    8,
+    "Use bos_id and eos_id, whatever they are.",
+    bos_id=9,
+    eos_id=0,
+)
+tried(
+    "edges",
+    [[3, 1, 4, 2]],
+    8,
+    "The model may say BOS: it is a token like any other, and ends nothing.",
+)
+tried(
+    "edges",
+    [[3, 4, 2], [7, 7, 7, 7, 7, 7, 2]],
+    20,
+    "What a finished sentence says does not matter, EOS among it.",
+    after=2,
+)
+tried(
+    "edges",
+    [[3, 2], [4, 5, 2]],
+    8,
+    "The tensors of the state may have any names.",
+    other="memory",
+)
+
+
+@test_case(points=6)
+def test_idea(greedy_decode):
+    QUESTION.check("idea", greedy_decode)
+
+
+@test_case(points=3)
+def test_edges(greedy_decode):
+    QUESTION.check("idea edges", greedy_decode)

@@ -1,138 +1,242 @@
+"""Scheduled sampling: a coin for each position, and where predictions stand."""
+
 import torch
 from otter.test_files import test_case
-from torch import nn
+from torch import nn, tensor
 
-from attend.grading import expect_tensor, show
+from attend.grading import Absent, Question, Seen, Share, numbers
 
 OK_FORMAT = False
 name = "q6"
 points = None
 
-AXES = "batch, length"
+QUESTION = Question("scheduled_inputs", returns={"the inputs": "batch, length"})
 
 
-def run(scheduled_inputs, tgt_in, predicted, probability):
-    """Mix, with logits whose maximum is at the tokens given as predicted."""
-    logits = nn.functional.one_hot(predicted, 23).float()
-    got = scheduled_inputs(tgt_in, logits, probability)
-    return expect_tensor(
-        got, tuple(tgt_in.shape), torch.int64, axes=AXES, name="the inputs"
-    )
+def own_inputs(tgt_in, logits):
+    """What a model reads that follows only itself."""
+    return torch.cat([tgt_in[:, :1], logits.argmax(dim=-1)[:, :-1]], dim=1)
 
 
-def small():
-    return torch.tensor([[1, 5, 6, 7]]), torch.tensor([[11, 12, 13, 14]])
+def mixed(coin, tgt_in, logits):
+    """The model's own tokens where the coin says so; BOS stays."""
+    return torch.where(coin, own_inputs(tgt_in, logits), tgt_in)
 
 
-def many(scheduled_inputs):
-    """Mix half and half; return where the prediction was taken.
-
-    There are 101 sentences of 103 tokens.
-    """
-    torch.manual_seed(0)
-    tgt_in, predicted = torch.full((101, 103), 5), torch.full((101, 103), 11)
-    tgt_in[:, 0] = 1
-    # (101, 102)
-    return run(scheduled_inputs, tgt_in, predicted, 0.5)[:, 1:] == 11
+def sure_of(tokens, vocab=23):
+    """Logits whose maximum is at the given tokens."""
+    return nn.functional.one_hot(tensor(tokens), vocab).float()
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "With probability 0 nothing may change. Is your probability the "
-        "wrong way round? It is the one of the model's own prediction: 0 is "
-        "pure teacher forcing."
-    ),
+# --- Answers
+
+
+@QUESTION.reference
+def scheduled_inputs(tgt_in, logits, probability):
+    return mixed(torch.rand(tgt_in.shape) < probability, tgt_in, logits)
+
+
+@QUESTION.mistake(
+    "You toss one coin for the whole batch: it is all true or all predicted. "
+    "Toss a coin for each position, so that the model learns to go on after a "
+    "single slip."
 )
-def test_zero_is_teacher_forcing(scheduled_inputs):
-    tgt_in, predicted = small()
-    got = run(scheduled_inputs, tgt_in, predicted, 0.0)
-    assert torch.equal(got, tgt_in), (
-        f"true [1, 5, 6, 7], predicted [11, 12, 13, 14], probability 0:\n"
-        f"  expected [[1, 5, 6, 7]]\n  got      {show(got)}"
-    )
+def scheduled_inputs(tgt_in, logits, probability):
+    return mixed(torch.rand(()) < probability, tgt_in, logits)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You replaced BOS. It is not a prediction of anything, and when the "
-        "model writes by itself BOS comes first as well: leave position 0 "
-        "alone."
-    ),
+@QUESTION.mistake(
+    "You toss one coin for a whole sentence: it is all true or all predicted. "
+    "Toss a coin for each position, so that the model learns to go on after a "
+    "single slip."
 )
-def test_bos_stays(scheduled_inputs):
-    tgt_in, predicted = small()
-    got = run(scheduled_inputs, tgt_in, predicted, 1.0)
-    assert got[0, 0] == 1, (
-        "true [1, 5, 6, 7] with BOS = 1, predicted [11, 12, 13, 14], "
-        f"probability 1:\n  expected [[1, 11, 12, 13]]\n  got      {show(got)}"
-    )
+def scheduled_inputs(tgt_in, logits, probability):
+    return mixed(torch.rand(len(tgt_in), 1) < probability, tgt_in, logits)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your predictions stand in the wrong places. Are they off by one? "
-        "What the model predicts at position 0, after BOS, it reads at "
-        "position 1: position t takes the one of t - 1."
-    ),
+@QUESTION.mistake(
+    "You toss the coins once and use them for every sentence: all of the batch "
+    "is replaced at the same positions. Draw a number for each sentence and "
+    "each position."
 )
-def test_shift(scheduled_inputs):
-    tgt_in, predicted = small()
-    got = run(scheduled_inputs, tgt_in, predicted, 1.0)
-    assert got[0, 1:].tolist() == [11, 12, 13], (
-        f"true [1, 5, 6, 7], predicted [11, 12, 13, 14], probability 1:\n"
-        f"  expected [[1, 11, 12, 13]]\n  got      {show(got)}"
-    )
+def scheduled_inputs(tgt_in, logits, probability):
+    return mixed(torch.rand(tgt_in.shape[1]) < probability, tgt_in, logits)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You toss one coin for a whole sentence, or for the whole batch: it "
-        "is all true or all predicted. Toss a coin for each position, so "
-        "that the model learns to go on after a single slip."
-    ),
+@QUESTION.mistake(
+    "Every call tosses the same coins. Do you set a seed inside? Training "
+    "would replace the same positions in each batch."
 )
-def test_a_coin_for_each_position(scheduled_inputs):
-    own = many(scheduled_inputs)
-    mixed = int((own.any(dim=1) & ~own.all(dim=1)).sum())
-    assert mixed == 101, (
-        "101 sentences, probability 0.5: expected both kinds in all of them, "
-        f"got it in {mixed}"
-    )
+def scheduled_inputs(tgt_in, logits, probability):
+    generator = torch.Generator().manual_seed(0)
+    coin = torch.rand(tgt_in.shape, generator=generator) < probability
+    return mixed(coin, tgt_in, logits)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You toss the coins once and use them for every sentence: all of the "
-        "batch is replaced at the same positions. Draw a number for each "
-        "sentence and each position."
-    ),
+@QUESTION.mistake(
+    "You replace a fixed share of the positions instead of tossing a coin for "
+    "each: the number of own tokens must be a matter of chance, too."
 )
-def test_a_coin_for_each_sentence(scheduled_inputs):
-    own = many(scheduled_inputs)
-    mixed = int((own.any(dim=0) & ~own.all(dim=0)).sum())
-    assert mixed == 102, (
-        "102 positions, probability 0.5: expected both kinds at all of them, "
-        f"got it at {mixed}"
-    )
+def scheduled_inputs(tgt_in, logits, probability):
+    count = round(probability * (tgt_in.shape[1] - 1))
+    order = torch.rand(tgt_in[:, 1:].shape).argsort(dim=1).argsort(dim=1)
+    coin = nn.functional.pad(order < count, (1, 0))
+    return mixed(coin, tgt_in, logits)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You wrote into tgt_in. In training that is a view of the targets, "
-        "`tgt[:, :-1]`, so the model would now be taught its own mistakes. "
-        "Make a new tensor."
-    ),
+@QUESTION.mistake(
+    "You replaced BOS by a prediction. It is not a prediction of anything, and "
+    "when the model writes by itself BOS comes first as well: leave position 0 "
+    "alone. And what the model predicts at position 0, it reads at position 1."
 )
-def test_targets_are_left_alone(scheduled_inputs):
-    tgt_in, predicted = small()
-    run(scheduled_inputs, tgt_in, predicted, 1.0)
-    assert tgt_in.tolist() == [[1, 5, 6, 7]], (
-        "tgt_in [[1, 5, 6, 7]]: expected the same after the call, got "
-        f"{show(tgt_in)}"
+def scheduled_inputs(tgt_in, logits, probability):
+    coin = torch.rand(tgt_in.shape) < probability
+    return torch.where(coin, logits.argmax(dim=-1), tgt_in)
+
+
+@QUESTION.mistake(
+    "You put the last prediction in the place of BOS. `roll` brings it round "
+    "to the front: leave position 0 alone."
+)
+def scheduled_inputs(tgt_in, logits, probability):
+    coin = torch.rand(tgt_in.shape) < probability
+    return torch.where(coin, logits.argmax(dim=-1).roll(1, dims=1), tgt_in)
+
+
+@QUESTION.mistake(
+    "Your predictions are off by one. What the model predicts at position 0, "
+    "after BOS, it reads at position 1: position t takes the one of t - 1."
+)
+def scheduled_inputs(tgt_in, logits, probability):
+    coin = torch.rand(tgt_in.shape) < probability
+    coin[:, 0] = False
+    return torch.where(coin, logits.argmax(dim=-1), tgt_in)
+
+
+@QUESTION.mistake(
+    "Your probability is the wrong way round. It is the one of the model's own "
+    "prediction: 0 is pure teacher forcing."
+)
+def scheduled_inputs(tgt_in, logits, probability):
+    return mixed(torch.rand(tgt_in.shape) >= probability, tgt_in, logits)
+
+
+@QUESTION.mistake(
+    "You replace every position, whatever the probability, unless it is 0. "
+    "Toss a coin for each."
+)
+def scheduled_inputs(tgt_in, logits, probability):
+    return own_inputs(tgt_in, logits) if probability else tgt_in.clone()
+
+
+@QUESTION.mistake(
+    "You wrote into tgt_in. In training that is a view of the targets, "
+    "`tgt[:, :-1]`, so the model would now be taught its own mistakes. Make a "
+    "new tensor."
+)
+def scheduled_inputs(tgt_in, logits, probability):
+    coin = torch.rand(tgt_in.shape) < probability
+    tgt_in[coin] = own_inputs(tgt_in, logits)[coin]
+    return tgt_in
+
+
+@QUESTION.mistake(
+    "Your token is drawn from the model's distribution. The question asks for "
+    "the most likely one."
+)
+def scheduled_inputs(tgt_in, logits, probability):
+    coin = torch.rand(tgt_in.shape) < probability
+    flat = logits.float().softmax(dim=-1).flatten(0, 1)
+    drawn = torch.multinomial(flat, 1).view(tgt_in.shape)
+    own = torch.cat([tgt_in[:, :1], drawn[:, :-1]], dim=1)
+    return torch.where(coin, own, tgt_in)
+
+
+# --- Trials: first where nothing is left to chance
+
+for part, rule, tgt_in, predicted in [
+    ("idea", "", [[1, 5, 6, 7]], [[8, 6, 9, 2]]),
+    ("idea", "", [[1, 5, 6], [1, 7, 2]], [[8, 9, 3], [4, 10, 11]]),
+    ("edges", "BOS may have another number.", [[4, 5, 1]], [[8, 9, 3]]),
+    ("edges", "A sentence may be BOS alone.", [[1], [1]], [[8], [9]]),
+]:
+    for probability in (0.0, 1.0):
+        QUESTION.call(
+            part, tensor(tgt_in), sure_of(predicted), probability, rule=rule
+        )
+QUESTION.call(
+    "edges",
+    torch.arange(15).view(3, 5) % 11,
+    numbers(3, 5, 11, low=-3, high=3),
+    1.0,
+    rule="The most likely token may be only a little ahead.",
+)
+
+# --- Where chance decides
+
+CALLS = 400
+
+
+def replaced(scheduled_inputs, probability):
+    """Where the prediction was taken in many small calls: (call, 2, 3)."""
+    tgt_in = tensor([[1, 5, 5, 5], [1, 5, 5, 5]])
+    logits = sure_of([[11] * 4] * 2)
+    calls = [
+        scheduled_inputs(tgt_in.clone(), logits.clone(), probability)
+        for _ in range(CALLS)
+    ]
+    return torch.stack(calls)[:, :, 1:] == 11
+
+
+for part, probability in [("idea", 0.5), ("edges", 0.25), ("edges", 0.9)]:
+
+    @QUESTION.trial(
+        part,
+        f"{CALLS} calls with 2 sentences of 4 tokens, probability "
+        f"{probability}",
+        "Each position of each sentence is replaced with the given "
+        "probability, independently of all others.",
     )
+    def trial(scheduled_inputs, probability=probability):
+        own = replaced(scheduled_inputs, probability)
+        p, both = probability, probability**2 + (1 - probability) ** 2
+        seen = {
+            "position 1 is replaced": (own[:, 0, 1], p),
+            "positions 1 and 2 have the same fate": (
+                own[:, 0, 0] == own[:, 0, 1],
+                both,
+            ),
+            "position 1 has the same fate in both sentences": (
+                own[:, 0, 0] == own[:, 1, 0],
+                both,
+            ),
+            "position 1 has the same fate in two calls that follow each "
+            "other": (own[::2, 0, 0] == own[1::2, 0, 0], both),
+            "just one position of sentence 0 is replaced": (
+                own[:, 0].sum(dim=1) == 1,
+                3 * p * (1 - p) ** 2,
+            ),
+        }
+        same = bool((own == own[0]).all())
+        return Seen(
+            {
+                "every call replaces all positions": bool(own.all()),
+                "every call replaces the same positions": same,
+                **{
+                    name: Absent("the same in every call")
+                    if same
+                    else Share(int(where.sum()), where.numel(), p)
+                    for name, (where, p) in seen.items()
+                },
+            }
+        )
+
+
+@test_case(points=4)
+def test_idea(scheduled_inputs):
+    QUESTION.check("idea", scheduled_inputs)
+
+
+@test_case(points=2)
+def test_edges(scheduled_inputs):
+    QUESTION.check("idea edges", scheduled_inputs)

@@ -1,176 +1,548 @@
 """Alignment error rate over a whole batch: one link an output, no padding."""
 
 import torch
+import torch.nn.functional as F
 from otter.test_files import test_case
-from torch import Tensor
+from torch import tensor
 
-from attend.grading import expect_close
+from attend.grading import Question
 
 OK_FORMAT = False
 name = "q6"
 points = None
 
-
-def table(*rows: list[float]) -> Tensor:
-    """One sequence."""
-    return torch.tensor([rows])
+QUESTION = Question("alignment_error", returns={"the rate": ""})
 
 
-def links(*rows: list[int]) -> Tensor:
-    """One sequence of gold links."""
-    return torch.tensor([rows]) == 1
+# --- Answers
 
 
-def all_real(weights: Tensor) -> Tensor:
-    """No output is padding."""
-    return torch.ones(weights.shape[:2], dtype=torch.bool)
+@QUESTION.reference
+def alignment_error(weights, sure, possible, real):
+    best = F.one_hot(weights.argmax(dim=-1), weights.shape[-1]) == 1
+    found = best & real[..., None]
+    agreed = (found & sure).sum() + (found & possible).sum()
+    return 1 - agreed.item() / (found.sum() + sure.sum()).item()
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A perfect alignment must have error 0. Did you return the "
-        "agreement? The error is one minus it."
-    ),
+def links(weights, real):
+    """The links found, A."""
+    best = F.one_hot(weights.argmax(dim=-1), weights.shape[-1]) == 1
+    return best & real[..., None]
+
+
+def size(table):
+    return table.sum().item()
+
+
+def rate(found, sure, possible):
+    agreed = size(found & sure) + size(found & possible)
+    return 1 - agreed / (size(found) + size(sure))
+
+
+def both(found, sure, possible):
+    """|A ∩ S| + |A ∩ P|."""
+    return size(found & sure) + size(found & possible)
+
+
+# Which links are found
+
+THRESHOLD = (
+    "You link where a weight is above a threshold of one half. The largest "
+    "weight of an output makes one link, however small it is, and the others "
+    "none."
 )
-def test_perfect_alignment(alignment_error):
-    weights, gold = torch.eye(3)[None], torch.eye(3)[None] == 1
-    got = alignment_error(weights, gold, gold.clone(), all_real(weights))
-    expect_close(got, 0.0, name="all weight on the right inputs")
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "The largest weight of an output counts as one whole link, however "
-        "small it is. Did you use a threshold, or add up the weights "
-        "themselves?"
-    ),
+@QUESTION.mistake(THRESHOLD)
+def alignment_error(weights, sure, possible, real):
+    return rate((weights > 0.5) & real[..., None], sure, possible)
+
+
+@QUESTION.mistake(THRESHOLD)
+def alignment_error(weights, sure, possible, real):
+    return rate((weights >= 0.5) & real[..., None], sure, possible)
+
+
+@QUESTION.mistake(
+    "You link wherever a weight is above the mean of its row. The largest "
+    "weight of an output makes one link, the others none."
 )
-def test_small_weights_are_links(alignment_error):
-    weights = table([0.4, 0.35, 0.25], [0.25, 0.4, 0.35], [0.35, 0.25, 0.4])
-    gold = torch.eye(3)[None] == 1
-    got = alignment_error(weights, gold, gold.clone(), all_real(weights))
-    expect_close(got, 0.0, name="0.4 on each right input")
+def alignment_error(weights, sure, possible, real):
+    found = weights > weights.mean(dim=-1, keepdim=True)
+    return rate(found & real[..., None], sure, possible)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Each output has one link, and an input may have many or none. Did "
-        "you take the argmax over the outputs? It goes over the inputs, the "
-        "last axis."
-    ),
+@QUESTION.mistake(
+    "An output whose largest weight comes twice gets two links. Each real "
+    "output has one: `argmax` takes one of them."
 )
-def test_argmax_over_the_inputs(alignment_error):
-    weights, gold = table([0.6, 0.4], [0.7, 0.3]), links([1, 0], [1, 0])
-    got = alignment_error(weights, gold, gold.clone(), all_real(weights))
-    expect_close(
-        got,
-        0.0,
-        name="weights [[0.6, 0.4], [0.7, 0.3]], both outputs belong to input 0",
-    )
+def alignment_error(weights, sure, possible, real):
+    found = weights == weights.amax(dim=-1, keepdim=True)
+    return rate(found & real[..., None], sure, possible)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "An output that is only padding changed the error. Leave out the "
-        "links of outputs that are not real: they count in no sum."
-    ),
+@QUESTION.mistake(
+    "You take the largest weight of each input. It is each output that has one "
+    "link, and an input may have many or none: the argmax goes over the last "
+    "axis."
 )
-def test_padding_does_not_count(alignment_error):
-    weights, gold = table([0.9, 0.1], [0.9, 0.1]), links([1, 0], [0, 0])
-    got = alignment_error(
-        weights, gold, gold.clone(), torch.tensor([[True, False]])
-    )
-    expect_close(
-        got, 0.0, name="one real output, right, and one that is padding"
-    )
+def alignment_error(weights, sure, possible, real):
+    best = F.one_hot(weights.argmax(dim=1), weights.shape[1]) == 1
+    return rate(best.transpose(1, 2) & real[..., None], sure, possible)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A link that is possible but not sure must not count as an error. "
-        "Did you compare with `sure` only? The other half of the sum "
-        "compares with `possible`."
-    ),
+@QUESTION.mistake(
+    "You add up the weights themselves. A link counts 1: that of the largest "
+    "weight of each output."
 )
-def test_possible_link_is_no_error(alignment_error):
-    weights = table([0.8, 0.2], [0.3, 0.7])
-    got = alignment_error(
-        weights, links([1, 0], [0, 0]), links([1, 0], [0, 1]), all_real(weights)
-    )
-    expect_close(
-        got, 0.0, name="one sure link and one possible link, both found"
-    )
+def alignment_error(weights, sure, possible, real):
+    weights = weights.double() * real[..., None]
+    agreed = (weights * sure).sum() + (weights * possible).sum()
+    return 1 - (agreed / (weights.sum() + sure.sum())).item()
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A sure link that nobody found must count as an error. Is the number "
-        "of sure links missing from your denominator, |A| + |S|?"
-    ),
+@QUESTION.mistake(
+    "Outputs that are padding get links, too, so that the longer the padding, "
+    "the worse the rate. Leave out outputs that are not real."
 )
-def test_missing_link_is_an_error(alignment_error):
-    weights, gold = table([0.8, 0.2]), links([1, 1])
-    got = alignment_error(weights, gold, gold.clone(), all_real(weights))
-    expect_close(
-        got, 1 / 3, name="two sure links, one found: 1 − (1 + 1) / (1 + 2)"
-    )
+def alignment_error(weights, sure, possible, real):
+    return rate(links(weights, torch.ones_like(real)), sure, possible)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A short sentence counts as much as a long one. Did you take the "
-        "mean of the sentences' errors? Count the links of the whole batch "
-        "first, then divide once."
-    ),
+@QUESTION.mistake("You turn `real` round: only padding gets links.")
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, ~real)
+    total = size(found) + size(sure)
+    return 1 - both(found, sure, possible) / total if total else 1.0
+
+
+@QUESTION.mistake(
+    "You count the real outputs of a sequence and take so many from its start. "
+    "Padding may stand elsewhere: ask `real` for each output."
 )
-def test_counts_over_the_batch(alignment_error):
-    gold = torch.cat(
-        [links([1, 0], [0, 0], [0, 0]), links([1, 0], [1, 0], [1, 0])]
-    )
-    weights = torch.tensor([[[1.0, 0.0]] * 3, [[0.0, 1.0]] * 3])
-    real = torch.tensor([[True, False, False], [True, True, True]])
-    got = alignment_error(weights, gold, gold.clone(), real)
-    expect_close(
-        got,
-        0.75,
-        name="1 output, right, and 3 outputs, wrong: 1 − (1 + 1) / (4 + 4)",
-    )
+def alignment_error(weights, sure, possible, real):
+    first = torch.arange(real.shape[1]) < real.sum(dim=1)[:, None]
+    return rate(links(weights, first), sure, possible)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Small examples are right, a larger one is not. Count by hand: one "
-        "link for each real output, then the four numbers of the formula."
-    ),
+@QUESTION.mistake(
+    "You leave out real outputs that have no sure link. They have a link in A "
+    "all the same, right or wrong."
 )
-def test_larger_example(alignment_error):
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.rand(3, 5, 7, generator=generator).softmax(dim=-1)
-    real = torch.arange(5) < torch.tensor([[5], [3], [2]])
-    possible = (torch.rand(3, 5, 7, generator=generator) < 0.5) & real[
-        ..., None
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real & sure.any(dim=-1))
+    total = size(found) + size(sure)
+    return 1 - both(found, sure, possible) / total if total else 0.0
+
+
+@QUESTION.mistake(
+    "You leave out real outputs that have no possible link. They have a link "
+    "in A all the same, and it is wrong."
+)
+def alignment_error(weights, sure, possible, real):
+    return rate(links(weights, real & possible.any(dim=-1)), sure, possible)
+
+
+# The numerator
+
+
+@QUESTION.mistake("You return the agreement. The error rate is 1 minus it.")
+def alignment_error(weights, sure, possible, real):
+    return 1 - rate(links(weights, real), sure, possible)
+
+
+@QUESTION.mistake(
+    "You compare with `sure` twice, so that a link that is possible but not "
+    "sure counts as an error. The other half of the sum compares with "
+    "`possible`."
+)
+def alignment_error(weights, sure, possible, real):
+    return rate(links(weights, real), sure, sure)
+
+
+@QUESTION.mistake(
+    "You compare with `possible` twice. One half of the sum compares with "
+    "`sure`."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    agreed = 2 * size(found & possible)
+    return 1 - agreed / (size(found) + size(sure))
+
+
+@QUESTION.mistake(
+    "You count a sure link that was found once only. It is in S and in P, so "
+    "it counts in both halves of the sum."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    return 1 - size(found & possible) / (size(found) + size(sure))
+
+
+@QUESTION.mistake(
+    "Your sum lacks |A ∩ P|: only sure links that were found count."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    return 1 - size(found & sure) / (size(found) + size(sure))
+
+
+# The denominator
+
+
+@QUESTION.mistake(
+    "You ask only which share of the links found is possible. A sure link that "
+    "nobody found is an error, too: the rate is 1 − (|A ∩ S| + |A ∩ P|) / (|A| "
+    "+ |S|)."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    return 1 - size(found & possible) / size(found)
+
+
+@QUESTION.mistake(
+    "You divide by 2 |A|, so that a sure link that nobody found is no error. "
+    "Divide by |A| + |S|."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    return 1 - both(found, sure, possible) / (2 * size(found))
+
+
+@QUESTION.mistake(
+    "You divide by |A| + |P|. A possible link need not be found: divide by "
+    "|A| + |S|."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    total = size(found) + size(possible)
+    return 1 - both(found, sure, possible) / total
+
+
+@QUESTION.mistake(
+    "You divide by |S| + |P|. The first is |A|, the number of links found: "
+    "divide by |A| + |S|."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    total = size(sure) + size(possible)
+    return 1 - both(found, sure, possible) / total if total else 1.0
+
+
+@QUESTION.mistake(
+    "You divide by |A ∪ S|, where a link in both counts once. Divide by |A| + "
+    "|S|, where it counts twice."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    return 1 - both(found, sure, possible) / size(found | sure)
+
+
+@QUESTION.mistake(
+    "Your |S| is the number of outputs that have a sure link. An output may "
+    "have several: count links."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    total = size(found) + size(sure.any(dim=-1))
+    return 1 - both(found, sure, possible) / total
+
+
+# What is returned
+
+
+@QUESTION.mistake(
+    "You take the mean of the sentences' rates, so that a short sentence "
+    "weighs as much as a long one. Count the links of the whole batch first, "
+    "then divide once."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    rates = [
+        rate(*sentence)
+        for sentence in zip(found, sure, possible, strict=True)
+        if size(sentence[0]) + size(sentence[1])
     ]
-    sure = (torch.rand(3, 5, 7, generator=generator) < 0.3) & possible
+    return sum(rates) / len(rates)
 
-    found = {
-        (b, i, int(weights[b, i].argmax())) for b, i in real.nonzero().tolist()
-    }
-    sure_links, possible_links = (
-        set(map(tuple, m.nonzero().tolist())) for m in (sure, possible)
+
+@QUESTION.mistake(
+    "You take the mean of the sentences' rates, and a sentence without a real "
+    "output divides by zero. Count the links of the whole batch first, then "
+    "divide once."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    agreed = (found & sure).sum(dim=(1, 2)) + (found & possible).sum(dim=(1, 2))
+    total = found.sum(dim=(1, 2)) + sure.sum(dim=(1, 2))
+    return (1 - agreed / total).mean().item()
+
+
+@QUESTION.mistake(
+    "You take the mean of the sentences' rates, and a sentence without a real "
+    "output counts as all wrong. Count the links of the whole batch first, "
+    "then divide once."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    agreed = (found & sure).sum(dim=(1, 2)) + (found & possible).sum(dim=(1, 2))
+    total = found.sum(dim=(1, 2)) + sure.sum(dim=(1, 2))
+    return (1 - agreed / total.clamp(min=1)).mean().item()
+
+
+@QUESTION.mistake(
+    "You take the mean of the outputs' rates. Count the links of the whole "
+    "batch first, then divide once."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    agreed = (found & sure).sum(dim=-1) + (found & possible).sum(dim=-1)
+    rates = 1 - agreed / (1 + sure.sum(dim=-1))
+    return rates[real].mean().item()
+
+
+@QUESTION.mistake(
+    "You return one rate for each sentence. Count the links of the whole "
+    "batch, and return one number."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    agreed = (found & sure).sum(dim=(1, 2)) + (found & possible).sum(dim=(1, 2))
+    return 1 - agreed / (found.sum(dim=(1, 2)) + sure.sum(dim=(1, 2)))
+
+
+@QUESTION.mistake(
+    "You return a tensor. The question asks for a plain number: `.item()` "
+    "makes one of a tensor."
+)
+def alignment_error(weights, sure, possible, real):
+    return tensor(rate(links(weights, real), sure, possible))
+
+
+@QUESTION.mistake("Your rate is in percent. It lies between 0 and 1.")
+def alignment_error(weights, sure, possible, real):
+    return 100 * rate(links(weights, real), sure, possible)
+
+
+ROUNDED = "Your rate is rounded to a few digits. Return it as it is."
+
+
+@QUESTION.mistake(ROUNDED)
+def alignment_error(weights, sure, possible, real):
+    return round(rate(links(weights, real), sure, possible), 2)
+
+
+@QUESTION.mistake(ROUNDED)
+def alignment_error(weights, sure, possible, real):
+    return round(rate(links(weights, real), sure, possible), 3)
+
+
+@QUESTION.mistake(ROUNDED)
+def alignment_error(weights, sure, possible, real):
+    return round(rate(links(weights, real), sure, possible), 4)
+
+
+@QUESTION.mistake(
+    "Your division drops the fraction: `//` gives whole numbers. It is `/`."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    return 1 - both(found, sure, possible) // (size(found) + size(sure))
+
+
+@QUESTION.mistake(
+    "Your function writes into the weights that it was given. The caller may "
+    "still need them: make a new tensor."
+)
+def alignment_error(weights, sure, possible, real):
+    weights.masked_fill_(~real[..., None], 0.0)
+    return rate(links(weights, real), sure, possible)
+
+
+@QUESTION.mistake(
+    "Your function writes into the links that it was given, as `&=` does. The "
+    "caller may still need them: make a new tensor."
+)
+def alignment_error(weights, sure, possible, real):
+    found = links(weights, real)
+    total = size(found) + size(sure)
+    sure &= found
+    possible &= found
+    return 1 - (size(sure) + size(possible)) / total
+
+
+# --- Trials
+
+
+def table(*rows):
+    """One sequence of gold links, such as `"100"` for each output."""
+    return tensor([[[place == "1" for place in row] for row in rows]])
+
+
+def tried(part, weights, sure, possible, real, rule=""):
+    """Register sequences that are written out."""
+    QUESTION.call(
+        part,
+        tensor(weights),
+        torch.cat([table(*rows.split()) for rows in sure]),
+        torch.cat([table(*rows.split()) for rows in possible]),
+        tensor([[place == "1" for place in row] for row in real]),
+        rule=rule,
     )
-    agree = len(found & sure_links) + len(found & possible_links)
-    expected = 1 - agree / (len(found) + len(sure_links))
-    got = alignment_error(weights, sure, possible, real)
-    expect_close(
-        got,
-        expected,
-        name=f"{len(found)} real outputs, {len(sure_links)} sure links",
+
+
+tried(
+    "idea",
+    [[[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]]],
+    ["100 001"],
+    ["100 011"],
+    ["11"],
+)
+tried(
+    "idea",
+    [[[0.4, 0.35, 0.25], [0.25, 0.4, 0.35]]],
+    ["100 010"],
+    ["100 010"],
+    ["11"],
+    "The largest weight of an output is a link, however small it is.",
+)
+tried(
+    "idea",
+    [[[0.6, 0.4], [0.7, 0.3]]],
+    ["10 10"],
+    ["10 10"],
+    ["11"],
+    "Two outputs may belong to one input.",
+)
+tried(
+    "idea",
+    [[[0.9, 0.1], [0.8, 0.2]]],
+    ["10 00"],
+    ["10 00"],
+    ["10"],
+    "An output that is padding has no link.",
+)
+tried(
+    "idea",
+    [[[0.8, 0.2], [0.3, 0.7]]],
+    ["10 00"],
+    ["10 01"],
+    ["11"],
+    "A link that is possible and not sure is no error.",
+)
+tried(
+    "idea",
+    [[[0.2, 0.8], [0.3, 0.7]]],
+    ["11 10"],
+    ["11 10"],
+    ["11"],
+    "A sure link that was not found is an error.",
+)
+tried(
+    "idea",
+    [[[0.9, 0.1], [0.6, 0.4]], [[0.3, 0.7], [0.2, 0.8]]],
+    ["10 00", "10 10"],
+    ["10 00", "10 10"],
+    ["10", "11"],
+    "Count the links of the whole batch, then divide once.",
+)
+tried(
+    "edges",
+    [[[0.8, 0.2], [0.3, 0.7]]],
+    ["10 00"],
+    ["10 00"],
+    ["11"],
+    "A real output without a gold link has a link in A.",
+)
+tried(
+    "edges",
+    [[[0.8, 0.2], [0.3, 0.7]]],
+    ["00 00"],
+    ["10 10"],
+    ["11"],
+    "There may be no sure link.",
+)
+tried(
+    "edges",
+    [[[0.1, 0.9], [0.3, 0.7]]],
+    ["10 10"],
+    ["10 10"],
+    ["11"],
+    "No link that was found may be right.",
+)
+tried(
+    "edges",
+    [[[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]],
+    ["00 10 01"],
+    ["00 10 01"],
+    ["011"],
+    "Padding may stand anywhere.",
+)
+tried(
+    "edges",
+    [[[0.9, 0.1], [0.8, 0.2]], [[0.4, 0.6], [0.3, 0.7]]],
+    ["10 01", "00 00"],
+    ["11 01", "00 00"],
+    ["11", "00"],
+    "A sentence may be padding only.",
+)
+tried(
+    "edges",
+    [[[0.375, 0.375, 0.25], [0.25, 0.25, 0.5]]],
+    ["000 001"],
+    ["000 001"],
+    ["11"],
+    "Each real output has one link, where two weights are largest, too.",
+)
+
+
+tried(
+    "edges",
+    [[[0.8, 0.2]] * 1500 + [[0.2, 0.8]]],
+    ["10 " * 1501],
+    ["10 " * 1501],
+    ["1" * 1501],
+    "There may be many links and few errors.",
+)
+
+
+def turned(tensor):
+    """The same numbers, in another order in memory."""
+    order = range(tensor.dim())[::-1]
+    return tensor.permute(*order).contiguous().permute(*order)
+
+
+@QUESTION.sizes
+def general(batch=2, query=5, key=7):
+    """All weights differ, in half precision, too; the first output is real."""
+    total = batch * query * key
+    number = torch.arange(total).view(batch, query, key)
+    weights = 1 + (number * 37 % total).float()
+    lengths = torch.arange(batch)[:, None] + 3
+    real = torch.arange(query) < lengths
+    sure = (number * 5 % 11 < 2) & real[..., None]
+    possible = (sure | (number * 3 % 7 < 3)) & real[..., None]
+    return (
+        weights / weights.sum(dim=-1, keepdim=True),
+        sure,
+        possible,
+        real,
     )
+
+
+QUESTION.call(
+    "edges",
+    *map(turned, general()),
+    rule="These tensors are transposed views, and not contiguous.",
+)
+
+
+@test_case(points=5)
+def test_idea(alignment_error):
+    QUESTION.check("idea", alignment_error)
+
+
+@test_case(points=3)
+def test_edges(alignment_error):
+    QUESTION.check("idea edges", alignment_error)

@@ -2,260 +2,522 @@
 
 import torch
 from otter.test_files import test_case
-from torch import Tensor
+from torch import Tensor, tensor
 
-from attend.grading import expect_close, expect_tensor, show
-from attend.grading.expect import UnusableAnswerError
+from attend.grading import Question, numbers
+from attend.grading.battery import KINDS, copied, describe, results
 
 OK_FORMAT = False
 name = "q1"
 points = None
 
-
-def chapter() -> tuple[Tensor, Tensor]:
-    """The beam holds `I` and `am`; `I`, `am` or `Chinese` follows each."""
-    return torch.tensor([0.4, 0.5]).log(), torch.tensor(
-        [[0.3, 0.6, 0.1], [0.3, 0.3, 0.4]]
-    ).log()
-
-
-def one_family() -> tuple[Tensor, Tensor]:
-    """Both of the best continuations have parent 0: 0.8 · 0.5 and 0.8 · 0.4."""
-    return torch.tensor([0.8, 0.2]).log(), torch.tensor(
-        [[0.5, 0.4, 0.1], [0.39, 0.31, 0.3]]
-    ).log()
-
-
-def as_many_words() -> tuple[Tensor, Tensor]:
-    """As many beginnings as words: a row can be added to a table either way."""
-    following = [[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.2, 0.2, 0.6]]
-    return torch.tensor([0.6, 0.3, 0.1]).log(), torch.tensor(following).log()
-
-
-def unlikely() -> tuple[Tensor, Tensor]:
-    """Later in a sentence, when whole beginnings have become unlikely."""
-    following = [[0.3, 0.25, 0.2, 0.15, 0.1], [0.35, 0.21, 0.19, 0.17, 0.08]]
-    return torch.tensor([0.05, 0.04]).log(), torch.tensor(following).log()
-
-
-def many() -> tuple[Tensor, Tensor]:
-    """Five beginnings, eleven tokens."""
-    generator = torch.Generator().manual_seed(0)
-    live = 4 * torch.rand(5, generator=generator) - 9
-    return live, (5 * torch.rand(5, 11, generator=generator)).log_softmax(
-        dim=-1
-    )
-
-
-def three(result: object) -> tuple[Tensor, Tensor, Tensor]:
-    """The three results, whatever their shapes."""
-    if not isinstance(result, tuple) or len(result) != 3:
-        kind = (
-            f"{type(result).__name__} of {len(result)}"
-            if isinstance(result, tuple)
-            else None
-        )
-        kind = kind or type(result).__name__
-        raise UnusableAnswerError(
-            f"expected three tensors, (best, parents, tokens), got a {kind}"
-        )
-    best, parents, tokens = result
-    return (
-        expect_tensor(best, name="best"),
-        expect_tensor(parents, dtype=torch.int64, name="parents"),
-        expect_tensor(tokens, dtype=torch.int64, name="tokens"),
-    )
-
-
-def step(
-    beam_step, given: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The three results, each of shape (beam,)."""
-    results = three(beam_step(*given))
-    for result, part in zip(
-        results, ("best", "parents", "tokens"), strict=True
-    ):
-        expect_tensor(result, (len(given[0]),), axes="beam", name=part)
-    return results
-
-
-def line(given: tuple[Tensor, Tensor], expected: str, got: str) -> str:
-    """The probabilities that went in, what is expected, and what came."""
-    live, following = (numbers.exp() for numbers in given)
-    rows = [
-        f"  {show(live[place].item())} · {show(row)}\n"
-        for place, row in enumerate(following)
-    ]
-    inside = "".join(rows)
-    return (
-        f"each beginning times its next tokens:\n{inside}"
-        f"  expected {expected}\n  got      {got}"
-    )
-
-
-def same(got: Tensor, expected: list[float]) -> bool:
-    """Whether these are the numbers, up to rounding."""
-    return torch.allclose(got, torch.tensor(expected), atol=1e-3)
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "The log-probability of a beginning belongs to a whole row of the "
-        "table, to all of its next tokens. Did you add `live` as it is? "
-        "PyTorch lays it along the columns: make it a column first, `live[:, "
-        "None]`."
-    ),
+QUESTION = Question(
+    "beam_step",
+    returns={
+        "the log-probabilities": "beam",
+        "the parents": "beam",
+        "the tokens": "beam",
+    },
+    # float64 will do for float16, too: see the trials below
+    without=("float16",),
+    wider=True,
 )
-def test_a_beginning_has_a_row(beam_step):
-    given = as_many_words()
-    wanted = "probabilities [0.3, 0.18, 0.15]"
-    best, _, _ = three(beam_step(*given))
-    along = best.shape == (3,) and same(best.exp(), [0.3, 0.12, 0.12])
-    assert not along, line(given, wanted, show(best.exp()))
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "One beginning may have several continuations in the new beam, and "
-        "another none. Did you take the best of each parent? All "
-        "continuations of all parents compete: flatten, then `topk` once."
-    ),
+# --- Answers
+
+
+@QUESTION.reference
+def beam_step(live, log_probs):
+    beam, vocab = log_probs.shape
+    totals = live[:, None] + log_probs
+    best, flat = totals.flatten().topk(beam)
+    return best, flat // vocab, flat % vocab
+
+
+def largest(totals):
+    """The largest numbers of a table, as many as it has rows."""
+    beam, vocab = totals.shape
+    best, flat = totals.flatten().topk(beam)
+    return best, flat // vocab, flat % vocab
+
+
+@QUESTION.mistake(
+    "You add `live` along the wrong axis: the first beginning is added to the "
+    "first token, and not to the first row. Each beginning has a row, so make "
+    "it a column first: `live[:, None]`."
 )
-def test_all_parents_compete(beam_step):
-    given = one_family()
-    best, _, _ = three(beam_step(*given))
-    wanted = "probabilities 0.4 and 0.32, both with parent 0"
-    assert best.dim() != 2, line(
-        given, wanted, f"best of shape {tuple(best.shape)}"
-    )
-    best, _, _ = step(beam_step, given)
-    assert not same(best.exp().sort().values, [0.078, 0.4]), line(
-        given, wanted, show(best.exp())
-    )
+def beam_step(live, log_probs):
+    return largest(live + log_probs)
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "The past does not count: a likely token after an unlikely beginning "
-        "wins. Did you forget to add the parent's log-probability, `live[:, "
-        "None]`?"
-    ),
+@QUESTION.mistake(
+    "Each beginning has just one continuation in your beam, its best. All "
+    "continuations compete: a strong beginning may have several children, a "
+    "weak one none."
 )
-def test_the_parent_counts(beam_step):
-    given = one_family()
-    best, _, _ = step(beam_step, given)
-    assert not same(best.exp(), [0.5, 0.4]), line(
-        given, "probabilities [0.4, 0.32]", show(best.exp())
-    )
+def beam_step(live, log_probs):
+    best, tokens = (live[:, None] + log_probs).max(dim=1)
+    best, parents = best.sort(descending=True)
+    return best, parents, tokens[parents]
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A log-probability is above zero, so its probability would be above "
-        "one. Did you multiply the logs, or return probabilities? "
-        "Probabilities are multiplied, so their logs are added."
-    ),
+@QUESTION.mistake(
+    "Each beginning has just one continuation in your beam, its best, and they "
+    "stand in the order of their parents. All continuations compete, and the "
+    "best comes first."
 )
-def test_log_probabilities_come_out(beam_step):
-    given = unlikely()
-    best, _, _ = step(beam_step, given)
-    wanted = "log 0.015 = -4.2 and log 0.014 = -4.269"
-    assert (best <= 0).all(), line(given, wanted, show(best))
+def beam_step(live, log_probs):
+    best, tokens = (live[:, None] + log_probs).max(dim=1)
+    return best, torch.arange(len(live)), tokens
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A continuation is more likely than its own beginning. Did you add "
-        "the probabilities? Both things must happen, so they are multiplied: "
-        "add the logs, and there is no need to leave them."
-    ),
+@QUESTION.mistake(
+    "You take the best continuations of each beginning, so the beam grows. "
+    "Only as many stay as there were beginnings, the best of all rows together."
 )
-def test_longer_is_less_likely(beam_step):
-    given = unlikely()
-    best, _, _ = step(beam_step, given)
-    assert (best <= given[0].max()).all(), line(
-        given, "probabilities [0.015, 0.014]", show(best.exp())
-    )
+def beam_step(live, log_probs):
+    best, tokens = (live[:, None] + log_probs).topk(len(live))
+    return best, torch.arange(len(live))[:, None].expand_as(tokens), tokens
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You kept the least likely continuations. `sort` puts the smallest "
-        "first, unless you say `descending=True`; `topk` puts the largest "
-        "first."
-    ),
+@QUESTION.mistake(
+    "You take the best continuations of each beginning, one row after the "
+    "other, so the beam grows. Only as many stay as there were beginnings, the "
+    "best of all together."
 )
-def test_the_largest_are_kept(beam_step):
-    given = unlikely()
-    best, _, _ = step(beam_step, given)
-    assert not same(best.exp().sort().values, [0.0032, 0.005]), line(
-        given, "probabilities [0.015, 0.014]", show(best.exp())
-    )
+def beam_step(live, log_probs):
+    beam = len(live)
+    best, tokens = (live[:, None] + log_probs).topk(beam)
+    parents = torch.arange(beam).repeat_interleave(beam)
+    return best.flatten(), parents, tokens.flatten()
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Parents and tokens have changed places. The flat number is parent · "
-        "vocab + token: the division by vocab gives the parent, its "
-        "remainder the token."
-    ),
+@QUESTION.mistake(
+    "Each token is only once in your beam, with its best parent. Two "
+    "beginnings may well go on with the same token: those are two "
+    "continuations, and both may stay."
 )
-def test_parents_are_not_tokens(beam_step):
-    given = chapter()
-    _, parents, tokens = step(beam_step, given)
-    swapped = parents.tolist() == [1, 2] and tokens.tolist() == [0, 1]
-    wanted = "parents [0, 1] and tokens [1, 2]"
-    assert not swapped, line(
-        given, wanted, f"parents {show(parents)} and tokens {show(tokens)}"
-    )
+def beam_step(live, log_probs):
+    totals, parents = (live[:, None] + log_probs).max(dim=0)
+    best, tokens = totals.topk(len(live))
+    return best, parents[tokens], tokens
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "The probabilities are right, parents or tokens are not. By what did "
-        "you divide? Each parent has a row of as many numbers as there are "
-        "tokens, so it is the size of the vocabulary, not of the beam."
-    ),
+@QUESTION.mistake(
+    "Only the most likely beginning is continued in your beam. The best "
+    "continuations may have other parents: let all rows compete."
 )
-def test_divided_by_the_vocabulary(beam_step):
-    given = chapter()
-    _, parents, tokens = step(beam_step, given)
-    right = parents.tolist() == [0, 1] and tokens.tolist() == [1, 2]
-    wanted = "parents [0, 1] and tokens [1, 2]"
-    assert right, line(
-        given, wanted, f"parents {show(parents)} and tokens {show(tokens)}"
-    )
+def beam_step(live, log_probs):
+    best, tokens = (live.max() + log_probs[live.argmax()]).topk(len(live))
+    return best, live.argmax().expand(len(live)), tokens
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "The beam must come out in order, the best first, with parents and "
-        "tokens in the same order. Did you sort the flat numbers, or switch "
-        "the order of `topk` off?"
-    ),
+@QUESTION.mistake(
+    "The log-probability of the beginning does not count in your step. A token "
+    "that is almost certain then wins, however unlikely the beginning that it "
+    "follows: add the parent's."
 )
-def test_best_first(beam_step):
-    live, log_probs = given = many()
-    best, parents, tokens = step(beam_step, given)
-    expected = (
-        (live[:, None] + log_probs).flatten().sort(descending=True).values[:5]
+def beam_step(live, log_probs):
+    return largest(log_probs)
+
+
+@QUESTION.mistake(
+    "Your parents and tokens are right, but the log-probabilities are those of "
+    "the new tokens alone. Return those of the whole continuations: add the "
+    "parents'."
+)
+def beam_step(live, log_probs):
+    _, parents, tokens = largest(live[:, None] + log_probs)
+    return log_probs[parents, tokens], parents, tokens
+
+
+@QUESTION.mistake(
+    "Your parents and tokens are right, but the log-probabilities are still "
+    "those of the parents. Add those of the new tokens."
+)
+def beam_step(live, log_probs):
+    _, parents, tokens = largest(live[:, None] + log_probs)
+    return live[parents], parents, tokens
+
+
+@QUESTION.mistake(
+    "You multiply log-probabilities. Probabilities are multiplied; their logs "
+    "are added."
+)
+def beam_step(live, log_probs):
+    return largest(live[:, None] * log_probs)
+
+
+@QUESTION.mistake(
+    "You subtract the beginning's log-probability, so an unlikely beginning is "
+    "an advantage. Add it."
+)
+def beam_step(live, log_probs):
+    return largest(log_probs - live[:, None])
+
+
+@QUESTION.mistake(
+    "You halve the log-probabilities: they are the mean of beginning and "
+    "token. Their sum is asked for."
+)
+def beam_step(live, log_probs):
+    return largest((live[:, None] + log_probs) / 2)
+
+
+@QUESTION.mistake(
+    "You return probabilities. Return their logs: log-probabilities come in, "
+    "and log-probabilities go out."
+)
+def beam_step(live, log_probs):
+    return largest((live[:, None] + log_probs).exp())
+
+
+@QUESTION.mistake(
+    "You go by way of the probabilities, and those of a long sequence are too "
+    "small for a number: e⁻²⁰⁰ is 0 in `float32`, and the log of that is −∞. "
+    "Stay with the logs, and add them."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest((live[:, None] + log_probs).exp())
+    return best.log(), *rest
+
+
+@QUESTION.mistake(
+    "You go by way of the probabilities, and those of a long sequence are too "
+    "small for a number: e⁻¹⁰⁰⁰ is 0 in `float64`, too, and the log of that is "
+    "−∞. Stay with the logs, and add them."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest((live[:, None] + log_probs).double().exp())
+    return best.log().to(live.dtype), *rest
+
+
+@QUESTION.mistake(
+    "You add the probability of the beginning and that of the token. "
+    "Probabilities are multiplied, so their logs are added."
+)
+def beam_step(live, log_probs):
+    return largest((live.exp()[:, None] + log_probs.exp()).log())
+
+
+@QUESTION.mistake(
+    "Your log-probabilities are divided so that the probabilities of the new "
+    "beam sum to one. Return them as they are: what fell out of the beam is "
+    "lost."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest(live[:, None] + log_probs)
+    return best.log_softmax(dim=0), *rest
+
+
+@QUESTION.mistake(
+    "Your log-probabilities are divided so that the probabilities of all "
+    "continuations sum to one. Return them as they are: a softmax over the "
+    "table is not asked for."
+)
+def beam_step(live, log_probs):
+    totals = live[:, None] + log_probs
+    return largest(totals.flatten().log_softmax(dim=0).view_as(totals))
+
+
+@QUESTION.mistake(
+    "You kept the least likely continuations. Logs are negative, and the most "
+    "likely is the one nearest to zero: the largest."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest(-(live[:, None] + log_probs))
+    return -best, *rest
+
+
+@QUESTION.mistake(
+    "Parents and tokens have changed places. The parent is the row, the token "
+    "the column; return the parents first."
+)
+def beam_step(live, log_probs):
+    best, parents, tokens = largest(live[:, None] + log_probs)
+    return best, tokens, parents
+
+
+@QUESTION.mistake(
+    "You divide the flat place by the number of beginnings. It counts along "
+    "the rows, and a row has as many numbers as there are tokens: divide by "
+    "the size of the vocabulary."
+)
+def beam_step(live, log_probs):
+    best, flat = (live[:, None] + log_probs).flatten().topk(len(live))
+    return best, flat // len(live), flat % len(live)
+
+
+@QUESTION.mistake(
+    "Your parents are right, but for the tokens you take what is left over "
+    "when the flat place is divided by the number of beginnings. A row has as "
+    "many numbers as there are tokens: divide by that."
+)
+def beam_step(live, log_probs):
+    best, flat = (live[:, None] + log_probs).flatten().topk(len(live))
+    return best, flat // log_probs.shape[1], flat % len(live)
+
+
+@QUESTION.mistake(
+    "Your tokens are right, but for the parents you divide the flat place by "
+    "the number of beginnings. A row has as many numbers as there are tokens: "
+    "divide by that."
+)
+def beam_step(live, log_probs):
+    best, flat = (live[:, None] + log_probs).flatten().topk(len(live))
+    return best, flat // len(live), flat % log_probs.shape[1]
+
+
+@QUESTION.mistake(
+    "You take the flat place apart as if the vocabulary had three tokens, as "
+    "in the example. Use its size: `log_probs.shape[1]`."
+)
+def beam_step(live, log_probs):
+    best, flat = (live[:, None] + log_probs).flatten().topk(len(live))
+    return best, flat // 3, flat % 3
+
+
+@QUESTION.mistake(
+    "You always keep two continuations, as in the example. Keep as many as "
+    "there were beginnings: `len(live)`."
+)
+def beam_step(live, log_probs):
+    vocab = log_probs.shape[1]
+    best, flat = (live[:, None] + log_probs).flatten().topk(2)
+    return best, flat // vocab, flat % vocab
+
+
+@QUESTION.mistake(
+    "You keep as many continuations as the vocabulary has tokens. Keep as many "
+    "as there were beginnings: `len(live)`."
+)
+def beam_step(live, log_probs):
+    vocab = log_probs.shape[1]
+    best, flat = (live[:, None] + log_probs).flatten().topk(vocab)
+    return best, flat // vocab, flat % vocab
+
+
+@QUESTION.mistake(
+    "You keep only the best continuation. Keep as many as there were "
+    "beginnings: `len(live)`."
+)
+def beam_step(live, log_probs):
+    vocab = log_probs.shape[1]
+    best, flat = (live[:, None] + log_probs).flatten().topk(1)
+    return best, flat // vocab, flat % vocab
+
+
+@QUESTION.mistake(
+    "Your table lies on its side: you flatten it column by column, and take "
+    "the places apart as if they counted along the rows."
+)
+def beam_step(live, log_probs):
+    vocab = log_probs.shape[1]
+    best, flat = (live[:, None] + log_probs).T.flatten().topk(len(live))
+    return best, flat // vocab, flat % vocab
+
+
+@QUESTION.mistake(
+    "Your parents are no whole numbers: `/` keeps what is left over. The row "
+    "is the whole part, `flat // vocab`."
+)
+def beam_step(live, log_probs):
+    vocab = log_probs.shape[1]
+    best, flat = (live[:, None] + log_probs).flatten().topk(len(live))
+    return best, flat / vocab, flat % vocab
+
+
+@QUESTION.mistake(
+    "Your parents and tokens are no `int64`. They will be used as indices: "
+    "keep the dtype that `topk` gives its places."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest(live[:, None] + log_probs)
+    return best, *(r.int() for r in rest)
+
+
+@QUESTION.mistake("You return lists of numbers. Tensors are asked for.")
+def beam_step(live, log_probs):
+    return tuple(r.tolist() for r in largest(live[:, None] + log_probs))
+
+
+@QUESTION.mistake(
+    "Your three results are those of the right continuations, but in the order "
+    "of the table. The best comes first."
+)
+def beam_step(live, log_probs):
+    best, parents, tokens = largest(live[:, None] + log_probs)
+    order = (parents * log_probs.shape[1] + tokens).argsort()
+    return best[order], parents[order], tokens[order]
+
+
+@QUESTION.mistake(
+    "Your three results are those of the right continuations, but the worst "
+    "comes first. The best comes first."
+)
+def beam_step(live, log_probs):
+    return tuple(r.flip(0) for r in largest(live[:, None] + log_probs))
+
+
+@QUESTION.mistake(
+    "Your log-probabilities are sorted, and the parents and tokens are not: "
+    "number k of each must belong to the same continuation."
+)
+def beam_step(live, log_probs):
+    best, parents, tokens = largest(live[:, None] + log_probs)
+    order = (parents * log_probs.shape[1] + tokens).argsort()
+    return best, parents[order], tokens[order]
+
+
+@QUESTION.mistake(
+    "Your results are right, but the call changes log_probs. Leave it as it "
+    "is: `a + b` makes a new tensor, `a += b` and `add_` do not."
+)
+def beam_step(live, log_probs):
+    log_probs += live[:, None]
+    return largest(log_probs)
+
+
+@QUESTION.mistake(
+    "Your results are right, but the call changes live. Leave it as it is, and "
+    "return a new tensor."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest(live[:, None] + log_probs)
+    return live.copy_(best), *rest
+
+
+@QUESTION.mistake(
+    "You compute in `float16`. It has about three digits, and continuations "
+    "that are almost as likely fall together: compute in the dtype of the "
+    "arguments."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest(live.half()[:, None] + log_probs.half())
+    return best.to(live.dtype), *rest
+
+
+@QUESTION.mistake(
+    "Your log-probabilities are `float32`, whatever came in. For `float64` "
+    "arguments the result is `float64`, too."
+)
+def beam_step(live, log_probs):
+    best, *rest = largest(live[:, None] + log_probs)
+    return best.float(), *rest
+
+
+@QUESTION.mistake(
+    "With a beam of one you return numbers instead of tensors of shape (1,). "
+    "Is there a `squeeze()`?"
+)
+def beam_step(live, log_probs):
+    return tuple(r.squeeze() for r in largest(live[:, None] + log_probs))
+
+
+# --- Trials
+
+
+def logs(*probs):
+    return tensor(probs).log()
+
+
+QUESTION.call("idea", logs(0.4, 0.5), logs([0.3, 0.6, 0.1], [0.3, 0.3, 0.4]))
+QUESTION.call(
+    "idea",
+    logs(0.8, 0.2),
+    logs([0.5, 0.4, 0.1], [0.39, 0.31, 0.3]),
+    rule="A beginning may have several children in the new beam.",
+)
+QUESTION.call(
+    "idea",
+    logs(0.5, 0.45),
+    logs([0.8, 0.05, 0.15], [0.7, 0.2, 0.1]),
+    rule="Two beginnings may go on with the same token.",
+)
+QUESTION.call(
+    "idea",
+    logs(0.6, 0.3, 0.1),
+    logs([0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.15, 0.2, 0.65]),
+    rule="There may be as many beginnings as tokens.",
+)
+QUESTION.call(
+    "idea",
+    logs(0.03, 0.07),
+    logs([0.3, 0.25, 0.2, 0.15, 0.1], [0.36, 0.21, 0.19, 0.17, 0.07]),
+    rule="Beginnings may be unlikely, and the vocabulary has any size.",
+)
+
+
+@QUESTION.sizes
+def make(beam=3, vocab=5):
+    live = numbers(beam, low=-4, high=-1)
+    return live, (2 * numbers(beam, vocab)).log_softmax(dim=-1)
+
+
+QUESTION.call(
+    "edges", logs(0.2), logs([0.3, 0.45, 0.25]), rule="A beam may hold one."
+)
+QUESTION.call(
+    "edges",
+    logs(0.12, 0.02, 0.3, 0.05, 0.2),
+    logs([0.71, 0.29], [0.3, 0.7], [0.43, 0.57], [0.08, 0.92], [0.64, 0.36]),
+    rule="A beam may be wider than the vocabulary.",
+)
+QUESTION.call(
+    "edges", numbers(5, low=-9, high=-5), numbers(5, 11).log_softmax(dim=-1)
+)
+QUESTION.call(
+    "edges",
+    logs(0.4, 0.0, 0.5),
+    logs([0.3, 0.0, 0.7], [0.2, 0.7, 0.1], [0.0, 0.36, 0.64]),
+    rule="Something may be impossible: its log-probability is −∞.",
+)
+QUESTION.call(
+    "edges",
+    tensor([-80.02, -80.0, -80.03]),
+    logs([0.5, 0.3, 0.2], [0.515, 0.285, 0.2], [0.53, 0.27, 0.2]),
+    rule="Beginnings may be unlikely, and continuations almost equal.",
+)
+QUESTION.call(
+    "edges",
+    tensor([-80.75, -torch.inf, -80.5]),
+    logs([0.3, 0.0, 0.7], [0.2, 0.7, 0.1], [0.0, 0.36, 0.64]),
+    rule="Something may be impossible, and all else unlikely.",
+)
+for live in (-200.0, -1000.0):
+    QUESTION.call(
+        "edges",
+        tensor([live]),
+        tensor([[0.0]]),
+        rule="A long beginning is very unlikely.",
     )
-    expect_close(
-        best,
-        expected,
-        axes="beam",
-        name="beam 5, vocabulary of 11: log-probabilities",
+
+for given in [
+    (logs(0.4, 0.5), logs([0.3, 0.6, 0.1], [0.34, 0.26, 0.4])),
+    make(),
+]:
+
+    @QUESTION.trial(
+        "edges",
+        f"{describe(['live', 'log_probs'], given)}, torch.float16",
+        KINDS["float16"],
     )
-    both = log_probs[parents, tokens] + live[parents]
-    expect_close(
-        both, expected, name="the same, looked up by your parents and tokens"
-    )
+    def trial(beam_step, given=given):
+        live, log_probs = copied(given)
+        got = beam_step(live.half(), log_probs.half())
+        seen = results(got, QUESTION.returns)
+        best = seen.get("the log-probabilities")
+        if isinstance(best, Tensor) and best.dtype == torch.float64:
+            seen["the log-probabilities"] = best.half()
+        return seen
+
+
+@test_case(points=6)
+def test_idea(beam_step):
+    QUESTION.check("idea", beam_step)
+
+
+@test_case(points=3)
+def test_edges(beam_step):
+    QUESTION.check("idea edges", beam_step)

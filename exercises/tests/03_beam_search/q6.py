@@ -2,265 +2,747 @@
 
 import torch
 from otter.test_files import test_case
-from torch import Tensor
+from torch import tensor
 
-from attend.grading import expect_close, expect_tensor, show
-from attend.grading.expect import UnusableAnswerError
+from attend.grading import Question, Seen, expect_tensor, numbers, show
 
 OK_FORMAT = False
 name = "q6"
 points = None
 
-MOVED = 100.0  # a step adds it to the state
+QUESTION = Question("repeat_state", "advance", returns={"the state": ""})
 
 
-def column(*numbers: float) -> Tensor:
-    """A state with one number a row."""
-    return torch.tensor(numbers)[:, None]
+# --- Answers
 
 
-def two_by_three() -> dict[str, Tensor]:
-    """Two sentences, three hypotheses each: rows 10, 11, 12 and 20, 21, 22."""
-    rows = column(10.0, 11.0, 12.0, 20.0, 21.0, 22.0)
-    return {"h": rows, "c": rows + 0.5}
+@QUESTION.reference
+def repeat_state(state, beam):
+    return {
+        name: tensor.repeat_interleave(beam, dim=0)
+        for name, tensor in state.items()
+    }
 
 
-def step(
-    tokens: Tensor, state: dict[str, Tensor]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Seven tokens; the new state is the old one plus 100."""
-    expect_tensor(
-        tokens,
-        (len(state["h"]),),
-        torch.int64,
-        axes="rows",
-        name="tokens, for step",
-    )
-    log_probs = torch.full((len(tokens), 7), 1 / 7).log()
-    return log_probs, {part: tensor + MOVED for part, tensor in state.items()}
+@QUESTION.reference
+def advance(step, choose, tokens, state):
+    log_probs, state = step(tokens, state)
+    parents, tokens = choose(log_probs)
+    batch, beam = parents.shape
+    first = torch.arange(batch)[:, None] * beam
+    rows = (first + parents).flatten()
+    state = {name: tensor[rows] for name, tensor in state.items()}
+    return tokens.flatten(), state
 
 
-def chosen(*parents: list[int]):
-    """A `choose` that always takes these parents.
+# --- Mistakes of repeat_state
 
-    Token k of sentence b is 10 b + k.
-    """
-    table = torch.tensor(parents)
-    batch, beam = table.shape
-    tokens = 10 * torch.arange(batch)[:, None] + torch.arange(beam)
 
-    def choose(log_probs: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (batch * beam, 7)
-        expect_tensor(
-            log_probs,
-            shape,
-            axes="batch · beam, vocab",
-            name="log_probs, for choose",
-        )
-        return table.clone(), tokens.clone()
+def each(function):
+    """A `repeat_state` that does this with every tensor."""
 
-    return choose
+    def repeat_state(state, beam):
+        return {name: function(tensor, beam) for name, tensor in state.items()}
+
+    return repeat_state
+
+
+def whole(tensor, beam):
+    return tensor.repeat(beam, *[1] * (tensor.dim() - 1))
+
+
+for message, function in [
+    (
+        "Your copies lie one batch after the other: 1, 2, 1, 2. The copies of "
+        "a row lie side by side: 1, 1, 2, 2. That is `repeat_interleave`.",
+        whole,
+    ),
+    (
+        "Your tensors are laid out flat: `repeat_interleave` does so if it is "
+        "not told the dimension. Repeat rows, `dim=0`, and keep the others.",
+        lambda tensor, beam: tensor.repeat_interleave(beam),
+    ),
+    (
+        "You repeat the numbers within a row, so the rows become longer. "
+        "Repeat the rows, `dim=0`.",
+        lambda tensor, beam: tensor.repeat_interleave(beam, dim=-1),
+    ),
+    (
+        "Your code takes every tensor for a table of two dimensions. A tensor "
+        "of the state may have one, or more: repeat its rows, `dim=0`.",
+        lambda tensor, beam: tensor.repeat(1, beam).view(-1, tensor.shape[1]),
+    ),
+    (
+        "Each row of yours is one long row with all of its copies. The copies "
+        "are rows of their own: repeat along `dim=0`.",
+        lambda tensor, beam: torch.cat([tensor] * beam, dim=-1),
+    ),
+    (
+        "Your state has a dimension more, of size beam. The copies are rows: "
+        "flatten the first two dimensions.",
+        lambda tensor, beam: torch.stack([tensor] * beam, dim=1),
+    ),
+    (
+        "Your state has a dimension more, of size beam, in front. The copies "
+        "are rows, those of a sentence side by side.",
+        lambda tensor, beam: torch.stack([tensor] * beam),
+    ),
+    (
+        "Your state has three copies of each row, as in the example. Make as "
+        "many as beam says.",
+        lambda tensor, beam: tensor.repeat_interleave(3, dim=0),
+    ),
+    (
+        "Your state has beam copies and the row itself. It has beam rows for "
+        "each sentence, all together.",
+        lambda tensor, beam: tensor.repeat_interleave(beam + 1, dim=0),
+    ),
+    (
+        "Your state is as it was: no row is repeated.",
+        lambda tensor, beam: tensor.clone(),
+    ),
+    (
+        "Only the first row is repeated in your state: all sentences begin "
+        "with the state of the first one.",
+        lambda tensor, beam: tensor[:1].repeat_interleave(
+            beam * len(tensor), dim=0
+        ),
+    ),
+    (
+        "Your tensors become `float32`. A state may hold lengths and masks, "
+        "too: keep the dtype of each.",
+        lambda tensor, beam: tensor.repeat_interleave(beam, dim=0).float(),
+    ),
+    (
+        "Only the tensors of floating-point numbers are repeated. A state may "
+        "hold lengths and masks, too: every tensor needs as many rows.",
+        lambda tensor, beam: (
+            tensor.repeat_interleave(beam, dim=0)
+            if tensor.is_floating_point()
+            else tensor
+        ),
+    ),
+    (
+        "Your tensors lose dimensions of size 1. Is there a `squeeze()`?",
+        lambda tensor, beam: tensor.repeat_interleave(beam, dim=0).squeeze(),
+    ),
+    (
+        "Your rows have one dimension, whatever they had: a row of shape "
+        "(2, 3) becomes one of 6 numbers. Rows of any shape are to be "
+        "repeated as they are.",
+        lambda tensor, beam: (
+            tensor.flatten(1).repeat_interleave(beam, dim=0)
+            if tensor.dim() > 1
+            else tensor.repeat_interleave(beam)
+        ),
+    ),
+]:
+    QUESTION.mistake(message)(each(function))
+
+
+@QUESTION.mistake(
+    "Your state has the entry `h` only. Repeat every tensor of the dictionary."
+)
+def repeat_state(state, beam):
+    return {"h": state["h"].repeat_interleave(beam, dim=0)}
+
+
+@QUESTION.mistake(
+    "Your state has only the first tensor of the dictionary. Repeat every one."
+)
+def repeat_state(state, beam):
+    name, tensor = next(iter(state.items()))
+    return {name: tensor.repeat_interleave(beam, dim=0)}
+
+
+@QUESTION.mistake(
+    "Only the first tensor of your state is repeated. Repeat every one."
+)
+def repeat_state(state, beam):
+    name, tensor = next(iter(state.items()))
+    return {**state, name: tensor.repeat_interleave(beam, dim=0)}
+
+
+@QUESTION.mistake(
+    "You return a list of tensors. Return a dictionary, with the same names."
+)
+def repeat_state(state, beam):
+    return [t.repeat_interleave(beam, dim=0) for t in state.values()]
+
+
+@QUESTION.mistake(
+    "Your result is right, but the call changes the dictionary that it was "
+    "given. Leave it as it is, and return a new one."
+)
+def repeat_state(state, beam):
+    state.update(QUESTION.right["repeat_state"](state, beam))
+    return state
+
+
+# --- Mistakes of advance
 
 
 def advanced(
-    advance, state: dict[str, Tensor], *parents: list[int]
-) -> dict[str, Tensor]:
-    """The new state, with as many rows as the old one."""
-    rows = len(state["h"])
-    result = advance(
-        step, chosen(*parents), torch.zeros(rows, dtype=torch.long), state
-    )
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise UnusableAnswerError(
-            f"expected (tokens, state), got a {type(result).__name__}"
-        )
-    tokens, new = result
-    expect_tensor(tokens, (rows,), axes="batch · beam", name="the new tokens")
-    return whole(new, state, rows)
-
-
-def whole(new: object, old: dict[str, Tensor], rows: int) -> dict[str, Tensor]:
-    """The same names as before, and the right number of rows in each."""
-    if not isinstance(new, dict) or new.keys() != old.keys():
-        got = (
-            f"the names {', '.join(new)}"
-            if isinstance(new, dict)
-            else f"a {type(new).__name__}"
-        )
-        raise UnusableAnswerError(
-            f"state: expected a dict with {', '.join(old)}, got {got}"
-        )
-    for part, tensor in new.items():
-        expect_tensor(
-            tensor, (rows, *old[part].shape[1:]), name=f"state[{part!r}]"
-        )
-    return new
-
-
-def line(parents: str, expected: list[float], got: Tensor) -> str:
-    """Rows after the step, what is expected, and what came."""
-    return (
-        "rows after the step 110, 111, 112 and 120, 121, 122, parents "
-        f"{parents}:\n  expected {show(expected)}\n  got      "
-        f"{show(got.flatten())}"
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "The copies of a row do not lie side by side. `repeat` lays the "
-        "whole batch end to end: hypothesis 1 of the first sentence gets the "
-        "state of the second. `repeat_interleave` repeats row by row."
+    given,
+    rows_of=lambda parents: (
+        torch.arange(len(parents))[:, None] * parents.shape[1] + parents
     ),
-)
-def test_copies_side_by_side(repeat_state):
-    old = {"h": column(1.0, 2.0)}
-    new = whole(repeat_state(old, 3), old, 6)
-    end_to_end = new["h"].flatten().tolist() == [1, 2, 1, 2, 1, 2]
-    assert not end_to_end, (
-        "rows [1, 2], beam 3: expected [1, 1, 1, 2, 2, 2], got [1, 2, 1, 2, "
-        "1, 2]"
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "A small state is repeated well, a larger one is not. It may hold "
-        "several tensors, with any number of dimensions and any dtype. Their "
-        "rows are repeated and nothing else: `dim=0`."
-    ),
-)
-def test_whole_state_is_repeated(repeat_state):
-    generator = torch.Generator().manual_seed(0)
-    old = {
-        "h": torch.rand(3, 2, 5, generator=generator),
-        "mask": torch.arange(7) < torch.tensor([[[7]], [[3]], [[2]]]),
-        "length": torch.tensor([7, 3, 2]),
+    tokens_of=lambda tokens: tokens.flatten(),
+    take=lambda tensor, rows: tensor[rows],
+    old=False,
+):
+    """A step, with something done otherwise."""
+    step, choose, tokens, before = given
+    log_probs, after = step(tokens, before)
+    parents, tokens = choose(log_probs)
+    rows = rows_of(parents).flatten()
+    state = before if old else after
+    return tokens_of(tokens), {
+        name: take(tensor, rows) for name, tensor in state.items()
     }
-    try:
-        new = whole(repeat_state(old, 2), old, 6)
-    except (RuntimeError, IndexError) as error:
-        raise AssertionError(error) from error
-    for part, tensor in new.items():
-        expect_tensor(tensor, dtype=old[part].dtype, name=f"state[{part!r}]")
-        expected = torch.stack([old[part], old[part]], dim=1).flatten(0, 1)
-        expect_close(
-            tensor, expected, name=f"state[{part!r}], 3 sentences, beam 2"
+
+
+def with_gather(tensor, rows):
+    index = rows.view(-1, *[1] * (tensor.dim() - 1))
+    return tensor.gather(0, index)
+
+
+def in_place(tensor, rows):
+    for place, row in enumerate(rows.tolist()):
+        tensor[place] = tensor[row]
+    return tensor
+
+
+for message, how in [
+    (
+        "Your state is from before the step. Each row must hold what the step "
+        "has made of its parent: take the rows from the state that step "
+        "returns.",
+        {"old": True},
+    ),
+    (
+        "The state stays where it was: row k is that of the old hypothesis k, "
+        "whichever parent the new one has. Take the parents' rows.",
+        {"take": lambda tensor, rows: tensor},
+    ),
+    (
+        "You use the parents as row numbers as they are, so every sentence "
+        "gets rows of the first. `parents[b, k]` counts within sentence b, "
+        "whose rows begin at b · beam.",
+        {"rows_of": lambda parents: parents},
+    ),
+    (
+        "Your sentence b begins at row b · batch. It begins at row b · beam: "
+        "each sentence has beam rows.",
+        {
+            "rows_of": lambda parents: (
+                torch.arange(len(parents))[:, None] * len(parents) + parents
+            )
+        },
+    ),
+    (
+        "Your sentence b begins at row b. It begins at row b · beam: each "
+        "sentence has beam rows.",
+        {
+            "rows_of": lambda parents: (
+                torch.arange(len(parents))[:, None] + parents
+            )
+        },
+    ),
+    (
+        "Your sentence b begins at row 3 b, as in the example. It begins at "
+        "row b · beam, and the beam may have another width.",
+        {
+            "rows_of": lambda parents: (
+                torch.arange(len(parents))[:, None] * 3 + parents
+            )
+        },
+    ),
+    (
+        "Your sentence b begins at row 3 b, as in the example. It begins at "
+        "row b · beam, and the beam may have another width.",
+        {
+            "rows_of": lambda parents: (
+                torch.arange(0, parents.numel(), 3)[: len(parents), None]
+                + parents
+            )
+        },
+    ),
+    (
+        "Your rows are those of hypothesis k of all sentences, one k after the "
+        "other. They go sentence by sentence: hypothesis k of sentence b is "
+        "row b · beam + k.",
+        {
+            "rows_of": lambda parents: (
+                parents * len(parents) + torch.arange(len(parents))[:, None]
+            )
+        },
+    ),
+    (
+        "The new state has its rows in the order of the columns of parents. "
+        "They go sentence by sentence: do not transpose.",
+        {
+            "rows_of": lambda parents: (
+                (
+                    torch.arange(len(parents))[:, None] * parents.shape[1]
+                    + parents
+                ).T
+            )
+        },
+    ),
+    (
+        "Your row k goes to where its parent stands, and not the parent's row "
+        "to where k stands. The new row is `tensor[rows]`.",
+        {"take": lambda tensor, rows: tensor.index_copy(0, rows, tensor)},
+    ),
+    (
+        "Your tokens are in another order than the state: they come column by "
+        "column. Row b · beam + k belongs to hypothesis k of sentence b.",
+        {"tokens_of": lambda tokens: tokens.T.flatten()},
+    ),
+    (
+        "Your tokens still have the shape (batch, beam). The next step needs "
+        "one a row: flatten them.",
+        {"tokens_of": lambda tokens: tokens},
+    ),
+    (
+        "Your tokens are a column. The next step needs the shape "
+        "(batch · beam,): flatten them.",
+        {"tokens_of": lambda tokens: tokens.reshape(-1, 1)},
+    ),
+    (
+        "Your rows have one dimension, whatever they had. Rows of any shape "
+        "follow their hypothesis as they are.",
+        {
+            "take": lambda tensor, rows: (
+                tensor[rows].flatten(1) if tensor.dim() > 1 else tensor[rows]
+            )
+        },
+    ),
+    (
+        "Only tensors of one or two dimensions follow their hypotheses. Every "
+        "tensor of the state does.",
+        {
+            "take": lambda tensor, rows: (
+                tensor[rows] if tensor.dim() < 3 else tensor
+            )
+        },
+    ),
+    (
+        "Only the tensors of floating-point numbers follow their hypotheses. A "
+        "state may hold lengths and masks, too: every tensor follows.",
+        {
+            "take": lambda tensor, rows: (
+                tensor[rows] if tensor.is_floating_point() else tensor
+            )
+        },
+    ),
+    (
+        "Your tensors become `float32`. A state may hold lengths and masks, "
+        "too: keep the dtype of each.",
+        {"take": lambda tensor, rows: tensor[rows].float()},
+    ),
+    (
+        "Your rows have only their first number. Is there a `gather`, whose "
+        "index has one column? Take whole rows: `tensor[rows]`.",
+        {"take": with_gather},
+    ),
+    (
+        "You copy row after row within one tensor, so a row may be overwritten "
+        "before it is read. Make a new tensor: `tensor[rows]`.",
+        {"take": in_place},
+    ),
+    (
+        "Your rows are right, but you write them into the tensors that step "
+        "returned. Some may be those of the old state: make new ones.",
+        {"take": lambda tensor, rows: tensor.copy_(tensor[rows])},
+    ),
+    (
+        "Your tensors lose dimensions of size 1. Is there a `squeeze()`?",
+        {"take": lambda tensor, rows: tensor[rows].squeeze()},
+    ),
+]:
+
+    def advance(step, choose, tokens, state, how=how):
+        return advanced((step, choose, tokens, state), **how)
+
+    QUESTION.mistake(message)(advance)
+
+
+@QUESTION.mistake(
+    "Your state has the entry `h` only. Every tensor that step returns follows "
+    "its hypothesis."
+)
+def advance(step, choose, tokens, state):
+    tokens, state = advanced((step, choose, tokens, state))
+    return tokens, {"h": state["h"]}
+
+
+@QUESTION.mistake(
+    "Only the entry `h` of your state follows its hypothesis. Every tensor "
+    "does."
+)
+def advance(step, choose, tokens, state):
+    kept = {}
+
+    def seen(tokens, state):
+        log_probs, state = step(tokens, state)
+        kept.update(state)
+        return log_probs, state
+
+    tokens, state = advanced((seen, choose, tokens, state))
+    return tokens, {**kept, "h": state["h"]}
+
+
+@QUESTION.mistake(
+    "Only the first tensor of your state follows its hypothesis. Every one "
+    "does."
+)
+def advance(step, choose, tokens, state):
+    kept = {}
+
+    def seen(tokens, state):
+        log_probs, state = step(tokens, state)
+        kept.update(state)
+        return log_probs, state
+
+    tokens, state = advanced((seen, choose, tokens, state))
+    name = next(iter(state))
+    return tokens, {**kept, name: state[name]}
+
+
+@QUESTION.mistake(
+    "You ask for the names that the old state has. Step may return another "
+    "dictionary, with more tensors or other ones: take what it returns."
+)
+def advance(step, choose, tokens, state):
+    names = list(state)
+    tokens, state = advanced((step, choose, tokens, state))
+    return tokens, {name: state[name] for name in names}
+
+
+@QUESTION.mistake(
+    "New names that step puts into the state are lost. Take all tensors that "
+    "it returns."
+)
+def advance(step, choose, tokens, state):
+    names = list(state)
+    tokens, state = advanced((step, choose, tokens, state))
+    return tokens, {name: state[name] for name in names if name in state}
+
+
+@QUESTION.mistake(
+    "Names that only the old state has are still in your new one. What step "
+    "returns is the whole state."
+)
+def advance(step, choose, tokens, state):
+    new, after = advanced((step, choose, tokens, state))
+    return new, {**state, **after}
+
+
+@QUESTION.mistake(
+    "You reorder the state before the step: the hypotheses are fed the state "
+    "of others. `choose` needs what the step says, so the step comes first."
+)
+def advance(step, choose, tokens, state):
+    log_probs, _ = step(tokens, state)
+    parents, new = choose(log_probs)
+    first = torch.arange(len(parents))[:, None] * parents.shape[1]
+    rows = (first + parents).flatten()
+    state = {name: tensor[rows] for name, tensor in state.items()}
+    _, state = step(tokens, state)
+    return new.flatten(), state
+
+
+@QUESTION.mistake(
+    "You call step twice. One call gives both, log-probabilities and state."
+)
+def advance(step, choose, tokens, state):
+    step(tokens, state)
+    return advanced((step, choose, tokens, state))
+
+
+@QUESTION.mistake(
+    "You return the tokens that step was fed. Return those that choose has "
+    "chosen."
+)
+def advance(step, choose, tokens, state):
+    _, state = advanced((step, choose, tokens, state))
+    return tokens, state
+
+
+@QUESTION.mistake(
+    "You return the parents in place of the tokens. `choose` returns the "
+    "parents first, then the tokens."
+)
+def advance(step, choose, tokens, state):
+    kept = []
+
+    def seen(log_probs):
+        kept.extend(choose(log_probs))
+        return kept
+
+    _, state = advanced((step, seen, tokens, state))
+    return kept[0].flatten(), state
+
+
+@QUESTION.mistake(
+    "You take the tokens for the parents, and the parents for the tokens. "
+    "`choose` returns the parents first."
+)
+def advance(step, choose, tokens, state):
+    return advanced((step, lambda said: choose(said)[::-1], tokens, state))
+
+
+@QUESTION.mistake(
+    "You return the state first. The tokens come first, then the state."
+)
+def advance(step, choose, tokens, state):
+    return advanced((step, choose, tokens, state))[::-1]
+
+
+@QUESTION.mistake(
+    "Your results are right, but the call changes the dictionary that it was "
+    "given. Leave it as it is, and return a new one."
+)
+def advance(step, choose, tokens, state):
+    new, after = advanced((step, choose, tokens, state))
+    state.clear()
+    state.update(after)
+    return new, state
+
+
+@QUESTION.mistake(
+    "Your results are right, but the call writes the new tokens into the "
+    "tensor of the old ones. Leave it as it is, and return a new one."
+)
+def advance(step, choose, tokens, state):
+    new, after = advanced((step, choose, tokens, state))
+    return tokens.copy_(new), after
+
+
+# --- Trials of repeat_state
+
+
+def states(batch):
+    """A state of many kinds of tensors, a row for each sentence."""
+    return {
+        "h": numbers(batch, 5),
+        "lengths": 3 + torch.arange(batch),
+        "mask": torch.arange(7) < 2 + torch.arange(batch)[:, None],
+        "keys": numbers(batch, 2, 7, 3),
+        "halves": numbers(batch, 1, 2).half(),
+        "doubles": numbers(batch, 3, 1).double(),
+        "infinite": numbers(batch, 3).masked_fill(
+            torch.arange(3) == torch.arange(batch)[:, None] % 3, -torch.inf
+        ),
+    }
+
+
+QUESTION.call("repeat", {"h": tensor([1.0, 2.0])}, 3)
+QUESTION.call(
+    "repeat",
+    {"c": tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])},
+    2,
+    rule="Rows may have any shape.",
+)
+QUESTION.call(
+    "repeat",
+    {
+        "c": tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]] * 2)
+        + tensor([[[10.0]], [[20.0]]]),
+        "h": tensor([7.0, 8.0]),
+    },
+    2,
+    rule="Every tensor of the dictionary is repeated, whatever its shape.",
+)
+
+
+for batch, beam in [(3, 5), (1, 3), (5, 1), (1, 1)]:
+
+    @QUESTION.trial(
+        "repeat" if (batch, beam) == (3, 5) else "edges",
+        f"{batch} sentences, beam {beam}, tensors of many shapes and dtypes",
+        "A state holds tensors of any shape and dtype, any size may be 1.",
+    )
+    def trial(repeat_state, batch=batch, beam=beam):
+        state = states(batch)
+        got = repeat_state(state, beam)
+        return Seen({"the state": got, "`state` afterwards": state})
+
+
+# --- Trials of advance
+
+
+def tried(
+    part,
+    parents,
+    state,
+    rule="",
+    label="",
+    after=lambda state: {name: t + 100 for name, t in state.items()},
+    turned=False,
+):
+    """Register a step; `after` makes the new state of the old one."""
+    parents = tensor(parents)
+    batch, beam = parents.shape
+    label = label or f"the state {show(state())}"
+    label += f", the parents {show(parents)}"
+
+    @QUESTION.trial(part, label, rule)
+    def trial(advance):
+        before, given, calls = state(), {}, []
+        tokens = 3 + 2 * torch.arange(batch * beam)
+        spoken = numbers(batch * beam, 11).log_softmax(dim=-1)
+
+        def step(tokens, state):
+            rows = (batch * beam,)
+            expect_tensor(
+                tokens,
+                rows,
+                torch.int64,
+                axes="batch · beam",
+                name="tokens, as you call step",
+            )
+            calls.append("step")
+            given["step"] = {"tokens": tokens.clone(), **state}
+            return spoken.clone(), after(state)
+
+        def choose(log_probs):
+            calls.append("choose")
+            given["choose"] = log_probs
+            new = (torch.arange(batch * beam) * 7 + 4) % 11
+            new = new.view(batch, beam)
+            if turned:  # the same numbers, not contiguous
+                return parents.T.contiguous().T, new.T.contiguous().T
+            return parents.clone(), new
+
+        got = advance(step, choose, tokens, before)
+        seen = {"what you return": got}
+        if isinstance(got, tuple | list) and len(got) == 2:
+            seen = {"the tokens": got[0], "the state": got[1]}
+        return Seen(
+            {
+                **seen,
+                "the calls": calls,
+                "what step is given": given.get("step"),
+                "the log-probabilities that choose is given": given.get(
+                    "choose"
+                ),
+                "`tokens` afterwards": tokens,
+                "`state` afterwards": before,
+            }
         )
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You handed on a state from before the step. The new token goes with "
-        "the state after the step, `log_probs, state = step(tokens, state)`: "
-        "reorder that one."
-    ),
+def rows(*numbers):
+    return lambda: {"h": tensor([float(number) for number in numbers])}
+
+
+def many(count):
+    return lambda: states(count)
+
+
+def moved(state):
+    """The new state: numbers are larger, masks are turned round."""
+    return {
+        name: ~t if t.dtype == torch.bool else t + 100
+        for name, t in state.items()
+    }
+
+
+SENTENCE = "Parents count within their own sentence."
+WHOLE = "Every tensor of the state follows, whatever its shape and dtype."
+
+tried("advance", [[2, 0, 0]], rows(1, 2, 3))
+tried("advance", [[1, 0]], rows(1, 2), "Hypotheses may change places.")
+tried("advance", [[2, 0, 0], [1, 1, 2]], rows(1, 2, 3, 4, 5, 6), SENTENCE)
+tried(
+    "advance",
+    [[1, 0], [0, 0], [1, 1]],
+    rows(1, 2, 3, 4, 5, 6),
+    SENTENCE,
 )
-def test_state_after_the_step(advance):
-    new = advanced(advance, two_by_three(), [2, 0, 0], [1, 1, 2])
-    got = new["h"]
-    expected = [112.0, 110.0, 110.0, 121.0, 121.0, 122.0]
-    assert (got >= MOVED).all(), line("[2, 0, 0] and [1, 1, 2]", expected, got)
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "The state stays where it was. Each new hypothesis continues its "
-        "*parent*, which may have been in another place: its row must be a "
-        "copy of the parent's row."
-    ),
+tried(
+    "advance",
+    [[1, 0, 1], [2, 0, 0]],
+    lambda: {
+        "c": 20 + torch.arange(12.0).view(6, 2),
+        "h": 10 + torch.arange(6.0)[:, None],
+    },
+    WHOLE,
 )
-def test_state_follows_the_parent(advance):
-    new = advanced(advance, two_by_three(), [2, 0, 0], [1, 1, 2])
-    moved = two_by_three()["h"] + MOVED
-    assert not torch.equal(new["h"] % MOVED, moved % MOVED), line(
-        "[2, 0, 0] and [1, 1, 2]",
-        [112.0, 110.0, 110.0, 121.0, 121.0, 122.0],
-        new["h"],
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "The second sentence got the state of the first. Parents are counted "
-        "within a sentence: parent k of sentence b is row b · beam + k of "
-        "the state."
-    ),
+tried(
+    "advance",
+    [[4, 0, 1, 4, 2], [0, 3, 3, 1, 0], [2, 1, 0, 3, 4]],
+    many(15),
+    WHOLE,
+    label="15 rows of tensors of many shapes and dtypes",
+    after=moved,
 )
-def test_parents_count_within_a_sentence(advance):
-    new = advanced(advance, two_by_three(), [0, 1, 2], [1, 1, 2])
-    got = new["h"] % MOVED
-    assert not (got[3:] < 20).all(), line(
-        "[0, 1, 2] and [1, 1, 2]",
-        [110.0, 111.0, 112.0, 121.0, 121.0, 122.0],
-        new["h"],
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "One tensor of the state has followed its hypotheses, another has "
-        "not. An LSTM has two, and with attention there are more: reorder "
-        "every tensor of the dictionary."
-    ),
+tried(
+    "edges",
+    [[2, 0, 0], [1, 1, 2]],
+    rows(1, 2, 3, 4, 5, 6),
+    "Step returns the whole new state, with whatever names.",
+    label="step returns `h` and `new`, the old state has `h` and `old`",
+    after=lambda state: {
+        "h": state["h"] + 100,
+        "new": numbers(6, 3),
+    },
 )
-def test_every_tensor_follows(advance):
-    new = advanced(advance, two_by_three(), [2, 0, 0], [1, 1, 2])
-    first, second = new["h"].flatten(), new["c"].flatten()
-    assert torch.equal(first + 0.5, second), (
-        "c was h + 0.5 in every row, parents [2, 0, 0] and [1, 1, 2]:\n"
-        f"  h is now {show(first)}\n  c is now {show(second)}"
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "Two hypotheses change places, and the state of one is lost. Did you "
-        "copy row after row within one tensor? The second copy then reads "
-        "what the first has overwritten. Index with all rows at once."
-    ),
+tried(
+    "edges",
+    [[0, 0], [1, 0], [0, 1]],
+    lambda: {"h": torch.arange(6.0), "old": torch.arange(6)},
+    "Step returns the whole new state, with whatever names.",
+    label="step returns `h` only, the old state has `h` and `old`",
+    after=lambda state: {"h": state["h"] + 100},
 )
-def test_two_change_places(advance):
-    new = advanced(advance, two_by_three(), [1, 0, 2], [0, 1, 2])
-    got = (new["h"] % MOVED)[:2].flatten().tolist()
-    assert got[0] != got[1], line(
-        "[1, 0, 2] and [0, 1, 2]",
-        [111.0, 110.0, 112.0, 120.0, 121.0, 122.0],
-        new["h"],
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "Rows or tokens are in the wrong order. By what do you multiply b? "
-        "Sentence b begins at row b · beam, not b · batch. And the tokens "
-        "come row by row, those of the first sentence first."
-    ),
+tried(
+    "edges",
+    [[1, 0], [0, 0], [1, 0]],
+    lambda: {"h": torch.arange(6.0), "memory": numbers(6, 3)},
+    "Step may hand on a tensor of the old state. Write into none.",
+    label="step returns a new `h`, and `memory` as it was",
+    after=lambda state: {**state, "h": state["h"] + 100},
 )
-def test_rows_of_every_sentence(advance):
-    new = advanced(advance, two_by_three(), [2, 0, 0], [1, 1, 2])
-    expected = [112.0, 110.0, 110.0, 121.0, 121.0, 122.0]
-    got = new["h"].flatten()
-    assert got.tolist() == expected, line(
-        "[2, 0, 0] and [1, 1, 2]", expected, got
+for parents in ([[0, 1, 1], [2, 2, 0]], [[1, 0], [1, 1], [0, 0]]):
+    tried(
+        "edges",
+        parents,
+        rows(1, 2, 3, 4, 5, 6),
+        "What choose returns need not be contiguous.",
+        label="choose returns tensors that are not contiguous",
+        turned=True,
     )
-    state = two_by_three()
-    tokens, _ = advance(
-        step,
-        chosen([2, 0, 0], [1, 1, 2]),
-        torch.zeros(6, dtype=torch.long),
-        state,
+for parents in (
+    [[0]],
+    [[0], [0], [0]],
+    [[1, 0, 0, 2, 4]],
+    [[1, 1], [0, 1], [0, 0], [1, 0], [0, 0]],
+):
+    count = len(parents) * len(parents[0])
+    tried(
+        "edges",
+        parents,
+        many(count),
+        "Batch and beam may have any size.",
+        label=f"{count} rows of tensors of many shapes and dtypes",
+        after=moved,
     )
-    expect_close(
-        tokens,
-        torch.tensor([0, 1, 2, 10, 11, 12]),
-        name="tokens 0, 1, 2 and 10, 11, 12",
-    )
+
+
+@test_case(points=2)
+def test_repeat_state(repeat_state):
+    QUESTION.check("repeat", repeat_state, QUESTION.right["advance"])
+
+
+@test_case(points=3)
+def test_advance(advance):
+    QUESTION.check("advance", QUESTION.right["repeat_state"], advance)
+
+
+@test_case(points=3)
+def test_edges(repeat_state, advance):
+    QUESTION.check("repeat advance edges", repeat_state, advance)

@@ -1,200 +1,522 @@
 """Distinct-n: different n-grams over all n-grams, of all replies together."""
 
-import math
+from collections import Counter
 
 from otter.test_files import test_case
-from torch import Tensor
 
-from attend.grading import expect_close, show
-from attend.grading.expect import UnusableAnswerError
+from attend.grading import Question, Seen
 
 OK_FORMAT = False
 name = "q4"
 points = None
 
-
-def run(distinct, *replies: str, n: int) -> float:
-    """Return the measure as a number; spaces separate the words of a reply."""
-    got = distinct([reply.split() for reply in replies], n)
-    if not isinstance(got, int | float) and not (
-        isinstance(got, Tensor) and got.numel() == 1
-    ):
-        raise UnusableAnswerError(
-            f"the measure: expected one number, got a {type(got).__name__}"
-        )
-    return float(got)
+QUESTION = Question("distinct", returns={"the measure": ""})
 
 
-def expect_not(got: float, wrong: list[float], line: str) -> None:
-    """Assert that a result is none of the numbers that a mistake leads to."""
-    hit = any(math.isclose(got, number, rel_tol=1e-3) for number in wrong)
-    assert not hit, f"{line}, got {show(got)}"
+# --- Helpers of the answers
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "You count single words where it should be n-grams. For n = 2 what "
-        "must differ is a pair of neighbours, above and below the line."
-    ),
+def ngrams_of(words, n):
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def all_ngrams(replies, n):
+    return [ngram for words in replies for ngram in ngrams_of(words, n)]
+
+
+def share(ngrams, count=None):
+    """Different ones over all, or over another number."""
+    if not ngrams:
+        raise ValueError("nothing to measure")
+    return len(set(ngrams)) / (len(ngrams) if count is None else count)
+
+
+# --- Answers
+
+
+@QUESTION.reference
+def distinct(replies, n):
+    ngrams = []
+    for words in replies:
+        for start in range(len(words) - n + 1):
+            ngrams.append(tuple(words[start : start + n]))
+    if not ngrams:
+        raise ValueError("no reply has n words: there is nothing to measure")
+    return len(set(ngrams)) / len(ngrams)
+
+
+@QUESTION.mistake(
+    "You count single words, whatever n is. For n = 2 what must differ is a "
+    "pair of neighbours, above and below the line."
 )
-def test_counts_ngrams(distinct):
-    got = run(distinct, "a b a c a b", n=2)
-    line = (
-        "'a b a c a b', n 2: 4 different pairs (ab, ba, ac, ca) of 5, "
-        "expected 0.8"
+def distinct(replies, n):
+    return share([word for words in replies for word in words])
+
+
+for least in (0, 1):  # the words of all replies, or of those with n words
+
+    @QUESTION.mistake(
+        "Above the line you count different words, and below it n-grams. Count "
+        "n-grams in both places."
     )
-    expect_not(got, [3 / 6, 3 / 5], line)
+    def distinct(replies, n, least=least):
+        count = len(all_ngrams(replies, n))
+        if not count:
+            raise ValueError("nothing to measure")
+        long = [words for words in replies if len(words) >= n * least]
+        return len(set(sum(long, []))) / count
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "For n = 1, 2 and 3 your answer is the same. Do you use n, or do you "
-        "always take pairs?"
-    ),
+@QUESTION.mistake("You take pairs, whatever n is. An n-gram has n words.")
+def distinct(replies, n):
+    return share(all_ngrams(replies, 2))
+
+
+@QUESTION.mistake(
+    "Your n-grams have n + 1 words. `words[i : i + n]` has n of them."
 )
-def test_uses_n(distinct):
-    first, *others = (run(distinct, "a b a c a b", n=n) for n in (1, 2, 3))
-    assert [first, first] != others, (
-        f"'a b a c a b': expected 0.5, 0.8 and 1, got {show(first)}"
-    )
+def distinct(replies, n):
+    return share(all_ngrams(replies, n + 1))
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "The end of a reply is wrong by one. A reply of k words has k − n + "
-        "1 n-grams: not k − n, and no shorter ones at its end."
-    ),
+@QUESTION.mistake(
+    "You count n-grams of one word, of two, and so on up to n. Count those of "
+    "n words only."
 )
-def test_the_last_ngram(distinct):
-    got = run(distinct, "a b c a b c", n=2)
-    line = (
-        "'a b c a b c', n 2: 3 different pairs of 5 (ab, bc, ca, ab, bc), "
-        "expected 0.6"
-    )
-    expect_not(got, [3 / 4, 4 / 6], line)
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "Two different n-grams count as one. Did you glue the words "
-        "together, or forget their order? A tuple keeps words apart and in "
-        "order."
-    ),
-)
-def test_ngrams_are_sequences_of_words(distinct):
-    got = run(distinct, "a b a", n=2)
-    expect_not(
-        got, [1 / 2, 1 / 3], "'a b a', n 2: ab and ba are two pairs, expected 1"
-    )
-    got = run(distinct, "a bc", "ab c", "d e", n=2)
-    expect_not(
-        got,
-        [2 / 3, 1 / 3],
-        "'a bc', 'ab c' and 'd e', n 2: three pairs, expected 1",
+def distinct(replies, n):
+    return share(
+        [g for size in range(n) for g in all_ngrams(replies, size + 1)]
     )
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "N-grams overlap: every word starts one, as long as n words are "
-        "left. Do you step on by n?"
-    ),
+@QUESTION.mistake(
+    "N-grams with the same words in another order, or as often as you like, "
+    "count as one. A tuple keeps the order; a set does not."
 )
-def test_ngrams_overlap(distinct):
-    got = run(distinct, "a b c a b c", n=2)
-    line = (
-        "'a b c a b c', n 2: 3 different pairs of 5 (ab, bc, ca, ab, bc), "
-        "expected 0.6"
+def distinct(replies, n):
+    return share([frozenset(ngram) for ngram in all_ngrams(replies, n)])
+
+
+@QUESTION.mistake(
+    "N-grams with the same words in another order count as one. Do you sort "
+    "them? `i do` and `do i` are two."
+)
+def distinct(replies, n):
+    return share([tuple(sorted(ngram)) for ngram in all_ngrams(replies, n)])
+
+
+for mark in ("", "-", "_", "|"):
+
+    @QUESTION.mistake(
+        "Different n-grams count as one where their words are the same when "
+        "written in a row. Do you glue the words together? A tuple keeps them "
+        "apart."
     )
-    expect_not(got, [1.0], line)
+    def distinct(replies, n, mark=mark):
+        return share([mark.join(ngram) for ngram in all_ngrams(replies, n)])
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A bot that says the same to everybody gets the best mark. Did you "
-        "measure each reply by itself, and take the mean? Count the n-grams "
-        "of all replies together."
-    ),
+@QUESTION.mistake(
+    "Capitals and small letters count as the same. Words are the same only if "
+    "they are written the same."
 )
-def test_all_replies_together(distinct):
-    got = run(distinct, "a b", "a b", n=2)
-    expect_not(
-        got, [1.0], "twice 'a b', n 2: 1 different pair of 2, expected 0.5"
-    )
+def distinct(replies, n):
+    small = [[word.lower() for word in words] for words in replies]
+    return share(all_ngrams(small, n))
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Your n-grams run from one reply into the next. Did you join the "
-        "replies first? Take the n-grams of each reply by itself."
-    ),
+@QUESTION.mistake(
+    "Your n-grams do not overlap: you step on by n. Every word starts one, as "
+    "long as n words are left."
 )
-def test_ngrams_stay_in_their_reply(distinct):
-    got = run(distinct, "a b", "a b", n=2)
-    expect_not(
-        got, [2 / 3], "twice 'a b', n 2: 1 different pair of 2, expected 0.5"
-    )
-
-
-@test_case(
-    points=1,
-    failure_message=(
-        "You divide by the wrong number. Is it the number of words, or of "
-        "replies, or of different words? It is the number of all n-grams, so "
-        "that 1 means: nothing comes twice."
-    ),
-)
-def test_share_of_all_ngrams(distinct):
-    got = run(distinct, "a b c a b c", n=2)
-    expect_close(got, 0.6, name="'a b c a b c', n 2: 3 different pairs of 5")
-    got = run(distinct, "i do not know", "i do not think so", n=2)
-    expect_close(
-        got, 5 / 7, name="'i do not know' and 'i do not think so', n 2: 5 of 7"
+def distinct(replies, n):
+    return share(
+        [ngram for words in replies for ngram in ngrams_of(words, n)[::n]]
     )
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "A reply shorter than n changes the result. It has no n-gram at all: "
-        "neither a short one, nor −1 of them, as k − n + 1 would say."
-    ),
+@QUESTION.mistake(
+    "The last n-gram of each reply is missing. A reply of k words has "
+    "k − n + 1 of them, not k − n."
 )
-def test_short_replies(distinct):
-    got = run(distinct, "yes", "a b c a", "a b c", n=3)
-    expect_close(
-        got,
-        2 / 3,
-        name="'yes', 'a b c a', 'a b c', n 3: 2 different n-grams of 3",
+def distinct(replies, n):
+    return share(
+        [ngram for words in replies for ngram in ngrams_of(words, n)[:-1]]
     )
 
 
-@test_case(
-    points=1,
-    failure_message=(
-        "Where there is no n-gram at all, there is nothing to measure: raise "
-        "a `ValueError` that says so. 0 / 0 is no answer, and neither is 0, "
-        "which would mean that all was repeated."
-    ),
+@QUESTION.mistake(
+    "The first n-gram of each reply is missing: places count from 0."
 )
-def test_nothing_to_measure(distinct):
-    for replies, line in (
-        (["yes", "no"], "'yes' and 'no', n 2"),
-        ([], "no reply, n 2"),
-    ):
+def distinct(replies, n):
+    return share(
+        [ngram for words in replies for ngram in ngrams_of(words, n)[1:]]
+    )
+
+
+@QUESTION.mistake(
+    "At the end of a reply you count n-grams that have fewer than n words. A "
+    "reply of k words has k − n + 1 n-grams."
+)
+def distinct(replies, n):
+    return share(
+        [
+            tuple(words[i : i + n])
+            for words in replies
+            for i in range(len(words))
+        ]
+    )
+
+
+@QUESTION.mistake(
+    "You measure each reply by itself and take the mean, so a bot that says "
+    "the same to everybody can get the best mark. Count the n-grams of all "
+    "replies together."
+)
+def distinct(replies, n):
+    shares = [share(all_ngrams([w], n)) for w in replies if len(w) >= n]
+    if not shares:
+        raise ValueError("nothing to measure")
+    return sum(shares) / len(shares)
+
+
+@QUESTION.mistake(
+    "You measure each reply by itself, with 0 for one that is too short, and "
+    "take the mean. Count the n-grams of all replies together."
+)
+def distinct(replies, n):
+    shares = [share(all_ngrams([w], n)) if len(w) >= n else 0 for w in replies]
+    if not any(shares):
+        raise ValueError("nothing to measure")
+    return sum(shares) / len(shares)
+
+
+@QUESTION.mistake(
+    "You look for doubles within each reply only, so what two replies have in "
+    "common counts twice. Make one set of the n-grams of all replies."
+)
+def distinct(replies, n):
+    different = sum(len(set(ngrams_of(words, n))) for words in replies)
+    return different * share([0] * len(all_ngrams(replies, n)))
+
+
+@QUESTION.mistake(
+    "A reply that comes twice is counted once. Count the n-grams of every "
+    "reply: a bot that repeats itself is what is looked for."
+)
+def distinct(replies, n):
+    return share(all_ngrams(dict.fromkeys(map(tuple, replies)), n))
+
+
+@QUESTION.mistake(
+    "Your n-grams run from one reply into the next. Take those of each reply "
+    "by itself, and do not join the replies."
+)
+def distinct(replies, n):
+    return share(ngrams_of([word for words in replies for word in words], n))
+
+
+def divided_by(what, number, look):
+    """Another divisor; what is looked at to be 0 is it, or the n-grams."""
+
+    @QUESTION.mistake(
+        f"You divide by the number of {what}. Divide by the number of all "
+        "n-grams, so that 1 means: nothing comes twice."
+    )
+    def distinct(replies, n):
+        ngrams = all_ngrams(replies, n)
+        if not (ngrams if look == "n-grams" else number(replies)):
+            raise ValueError("nothing to measure")
+        return len(set(ngrams)) / number(replies)
+
+
+for what, number in [
+    ("words", lambda replies: sum(map(len, replies))),
+    ("different words", lambda replies: len(set(sum(replies, [])))),
+    ("replies", len),
+]:
+    divided_by(what, number, "n-grams")
+    divided_by(what, number, "the divisor")
+
+
+@QUESTION.mistake(
+    "You do not divide: your result is the number of different n-grams. Divide "
+    "by the number of all n-grams."
+)
+def distinct(replies, n):
+    return share(all_ngrams(replies, n), 1)
+
+
+@QUESTION.mistake(
+    "Your fraction stands on its head: all n-grams over the different ones. "
+    "It is the other way round, and never above 1."
+)
+def distinct(replies, n):
+    return 1 / share(all_ngrams(replies, n))
+
+
+@QUESTION.mistake(
+    "Your result is the share of repeated n-grams, 1 minus what is asked. It "
+    "is 1 where nothing comes twice."
+)
+def distinct(replies, n):
+    return 1 - share(all_ngrams(replies, n))
+
+
+@QUESTION.mistake(
+    "You count n-grams that come exactly once. One that comes twice is a "
+    "different one as well, and counts once above the line."
+)
+def distinct(replies, n):
+    counts = Counter(all_ngrams(replies, n)).values()
+    once = sum(count == 1 for count in counts)
+    return once * share([0] * sum(counts))
+
+
+@QUESTION.mistake(
+    "A reply shorter than n counts less than nothing: k − n + 1 is negative "
+    "there. It has no n-gram at all."
+)
+def distinct(replies, n):
+    count = sum(len(words) - n + 1 for words in replies)
+    return share(all_ngrams(replies, n), count)
+
+
+@QUESTION.mistake(
+    "A reply shorter than n counts as one short n-gram, an empty one among "
+    "them. It has none at all."
+)
+def distinct(replies, n):
+    return share(
+        [
+            tuple(words[i : i + n])
+            for words in replies
+            for i in range(max(1, len(words) - n + 1))
+        ]
+    )
+
+
+@QUESTION.mistake(
+    "A reply shorter than n counts as one short n-gram, unless it is empty. It "
+    "has none at all."
+)
+def distinct(replies, n):
+    return share(
+        [
+            tuple(words[i : i + n])
+            for words in replies
+            if words
+            for i in range(max(1, len(words) - n + 1))
+        ]
+    )
+
+
+@QUESTION.mistake(
+    "You raise a ValueError as soon as one reply is shorter than n. Others may "
+    "have n-grams: raise it only where no reply has one."
+)
+def distinct(replies, n):
+    if not replies or any(len(words) < n for words in replies):
+        raise ValueError("a reply is too short")
+    return share(all_ngrams(replies, n))
+
+
+@QUESTION.mistake(
+    "Where there is no n-gram you divide by 0. Look first, and raise a "
+    "`ValueError` that says so."
+)
+def distinct(replies, n):
+    ngrams = all_ngrams(replies, n)
+    return len(set(ngrams)) / len(ngrams)
+
+
+@QUESTION.mistake(
+    "You raise a ValueError only where there are no replies. Where all are "
+    "shorter than n you divide by 0: it is n-grams that must be there."
+)
+def distinct(replies, n):
+    if not replies:
+        raise ValueError("there are no replies")
+    ngrams = all_ngrams(replies, n)
+    return len(set(ngrams)) / len(ngrams)
+
+
+@QUESTION.mistake(
+    "You raise a ValueError only where no reply has a word. Where all are "
+    "shorter than n you divide by 0: it is n-grams that must be there."
+)
+def distinct(replies, n):
+    if not any(replies):
+        raise ValueError("there are no words")
+    ngrams = all_ngrams(replies, n)
+    return len(set(ngrams)) / len(ngrams)
+
+
+@QUESTION.mistake(
+    "Where there is no n-gram you return 0, which would mean that all was "
+    "repeated. There is nothing to measure: raise a `ValueError` that says so."
+)
+def distinct(replies, n):
+    ngrams = all_ngrams(replies, n)
+    return len(set(ngrams)) / max(1, len(ngrams))
+
+
+@QUESTION.mistake(
+    "Where there is no n-gram you return 1, as if all were different. There is "
+    "nothing to measure: raise a `ValueError` that says so."
+)
+def distinct(replies, n):
+    ngrams = all_ngrams(replies, n)
+    return len(set(ngrams)) / len(ngrams) if ngrams else 1.0
+
+
+@QUESTION.mistake(
+    "Where there is no n-gram you return NaN. Whoever calls you may not look: "
+    "raise a `ValueError` that says so."
+)
+def distinct(replies, n):
+    ngrams = all_ngrams(replies, n)
+    return len(set(ngrams)) / len(ngrams) if ngrams else float("nan")
+
+
+@QUESTION.mistake(
+    "Where there is no n-gram you raise an AssertionError. Raise a "
+    "`ValueError` that says so."
+)
+def distinct(replies, n):
+    ngrams = all_ngrams(replies, n)
+    assert ngrams, "nothing to measure"
+    return share(ngrams)
+
+
+@QUESTION.mistake(
+    "Your ValueError has no message. Let it say that there is nothing to "
+    "measure."
+)
+def distinct(replies, n):
+    if not all_ngrams(replies, n):
+        raise ValueError
+    return share(all_ngrams(replies, n))
+
+
+@QUESTION.mistake(
+    "You add words to the replies that you were given. Leave them as they are."
+)
+def distinct(replies, n):
+    result = share(all_ngrams(replies, n))
+    for words in replies:
+        words.append("</s>")
+    return result
+
+
+@QUESTION.mistake(
+    "Your result is rounded. Return it as it is; round where you print it."
+)
+def distinct(replies, n):
+    return round(share(all_ngrams(replies, n)), 2)
+
+
+# --- Inputs
+
+
+def said(*replies):
+    """Replies as lists of words."""
+    return [reply.split() for reply in replies]
+
+
+QUESTION.call("idea", said("a b a"), 2)
+QUESTION.call("idea", said("a b c a b c"), 2, rule="N-grams overlap.")
+QUESTION.call("idea", said("a b a c a b"), 1)
+QUESTION.call("idea", said("a b a c a b"), 2)
+QUESTION.call("idea", said("a b a c a b a b"), 3)
+QUESTION.call(
+    "idea",
+    said("a b", "a b"),
+    2,
+    rule="The n-grams of all replies count together, none from one into the "
+    "next.",
+)
+QUESTION.call("idea", said("i do not know", "i do not think so"), 2)
+QUESTION.call("idea", said("a b c b", "b c b b c", "c b c b"), 3)
+QUESTION.call(
+    "edges",
+    said("a b b", "a a b", "b a", "a b", "b b b"),
+    2,
+    rule="The order of words counts, and how often one comes.",
+)
+QUESTION.call(
+    "edges", said("a a b", "a b b"), 3, rule="How often a word comes counts."
+)
+QUESTION.call(
+    "edges",
+    said("a bc", "ab c", "d e"),
+    2,
+    rule="Where one word ends and the next begins counts.",
+)
+QUESTION.call(
+    "edges",
+    said("a-b c", "a b-c", "a_b c", "a b_c", "a|b c", "a b|c"),
+    2,
+    rule="A word may have any characters in it.",
+)
+QUESTION.call(
+    "edges",
+    said("Yes you", "yes you", "YES you"),
+    2,
+    rule="Words are the same only if they are written the same.",
+)
+QUESTION.call(
+    "edges",
+    said("yes", "a b c a", "a b c"),
+    3,
+    rule="A reply shorter than n has no n-gram.",
+)
+QUESTION.call(
+    "edges", said("", "a b a", ""), 2, rule="A reply may have no word at all."
+)
+QUESTION.call("edges", said("", "a", "a a"), 1, rule="A reply may be empty.")
+QUESTION.call("edges", said("a b c d e"), 5, rule="A reply may have n words.")
+QUESTION.call("edges", said("a b", "c d e f", "c d e f"), 4)
+QUESTION.call("edges", said("yes"), 1)
+QUESTION.call("edges", said(*["a b c d e f g", "h a b"] * 11), 2)
+QUESTION.call("edges", said("a b c d e f g h a b c d e"), 2)
+QUESTION.call(
+    "edges",
+    [[f"w{word % 307}" for word in range(401)]],
+    1,
+    rule="There may be many words.",
+)
+
+
+def nothing(replies, n):
+    """Register replies without an n-gram."""
+
+    @QUESTION.trial(
+        "edges",
+        f"replies {said(*replies)}, n {n}",
+        "Where there is no n-gram, raise a `ValueError` that says so.",
+    )
+    def trial(distinct):
         try:
-            got = distinct([reply.split() for reply in replies], 2)
-        except ValueError:
-            continue
-        except ZeroDivisionError as error:
-            raise AssertionError(
-                f"{line}: expected a ValueError, got {error!r}"
-            ) from error
-        raise AssertionError(f"{line}: expected a ValueError, got {got}")
+            got = distinct(said(*replies), n)
+        except ValueError as error:
+            got = "a ValueError"
+            if not str(error).strip():
+                got += " without a message"
+        return Seen({"you return or raise": got})
+
+
+nothing(["yes", "no"], 2)
+nothing(["a b c", "a b"], 5)
+nothing(["", ""], 1)
+nothing([], 2)
+
+
+@test_case(points=6)
+def test_idea(distinct):
+    QUESTION.check("idea", distinct)
+
+
+@test_case(points=4)
+def test_edges(distinct):
+    QUESTION.check("idea edges", distinct)

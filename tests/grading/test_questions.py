@@ -1,4 +1,4 @@
-"""Every exercise of the book: solution, empty stub, wrong answers, heading."""
+"""Every exercise: solution, stub, mistakes, right answers, Otter, words."""
 
 from pathlib import Path
 
@@ -13,13 +13,6 @@ QUESTIONS = [
     for chapter in CHAPTERS
     for question in checks.grader(ROOT, chapter).questions
 ]
-WRONG_ANSWERS = [
-    pytest.param(
-        chapter, wrong, id=f"{chapter}-{wrong.question}-{wrong.fragment}"
-    )
-    for chapter in CHAPTERS
-    for wrong in checks.wrong_answers(ROOT, chapter)
-]
 
 
 def test_every_chapter_has_all_parts():
@@ -28,10 +21,12 @@ def test_every_chapter_has_all_parts():
     assert all(chapters == parts["tests"] for chapters in parts.values()), parts
 
 
-def test_every_wrong_answer_belongs_to_a_question():
+def test_every_right_answer_belongs_to_a_question():
     known = {tuple(param.values) for param in QUESTIONS}
     assert {
-        (param.values[0], param.values[1].question) for param in WRONG_ANSWERS
+        (chapter, answer.question)
+        for chapter in CHAPTERS
+        for answer in checks.right_answers(ROOT, chapter)
     } <= known
 
 
@@ -41,15 +36,15 @@ def test_every_wrong_answer_belongs_to_a_question():
     [
         checks.check_test_file,
         checks.check_heading,
-        checks.check_enough_wrong_answers,
+        checks.check_enough_kinds,
+        checks.check_reference_passes,
         checks.check_stub_is_rejected,
         checks.check_solution_passes,
+        checks.check_mistakes_are_named,
+        checks.check_battery,
+        checks.check_right_answers,
+        checks.check_otter_agrees,
     ],
 )
 def test_question(check, chapter, question):
     check(ROOT, chapter, question)
-
-
-@pytest.mark.parametrize(("chapter", "wrong"), WRONG_ANSWERS)
-def test_wrong_answer_is_rejected(chapter, wrong):
-    checks.check_wrong_answer_is_rejected(ROOT, chapter, wrong)
