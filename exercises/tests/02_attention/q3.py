@@ -379,6 +379,16 @@ def masked_softmax(scores, mask):
     return tensor(QUESTION.right["masked_softmax"](scores, mask).tolist())
 
 
+@QUESTION.mistake(
+    "A query that may attend to nothing hands on NaN as its gradient. A sum "
+    "with −∞ passes on whatever comes back, the NaN of 0/0 among it; "
+    "`masked_fill` stops it where it has filled."
+)
+def masked_softmax(scores, mask):
+    bias = torch.zeros_like(scores).masked_fill(~mask, -torch.inf)
+    return (scores + bias).softmax(dim=-1).nan_to_num()
+
+
 # --- Trials: scores are far apart where they are large, since half precision
 # knows no small differences there
 
@@ -471,6 +481,17 @@ for shape in [(2, 1, 5), (1, 3, 5), (3, 5), (5,), (2, 3, 1)]:
     )
 
 
+def gradient_of(masked_softmax, rows, mask):
+    scores = tensor(rows, requires_grad=True)
+    weights = masked_softmax(scores.clone(), mask)
+    if isinstance(weights, Tensor) and weights.requires_grad:
+        weights[..., :1].sum().backward()
+    gradient = scores.grad
+    if gradient is None:
+        gradient = Absent("none: it does not reach the weights")
+    return Seen({"the gradient of `scores`, of the sum over key 0": gradient})
+
+
 @QUESTION.trial(
     "edges",
     "scores [[[1, 2, 3], [0, 2, 1]]], mask [[[True, True, False], [True, "
@@ -478,14 +499,18 @@ for shape in [(2, 1, 5), (1, 3, 5), (3, 5), (5,), (2, 3, 1)]:
     "Your weights do not have the gradient that they should have.",
 )
 def trial(masked_softmax):
-    scores = tensor([[[1.0, 2.0, 3.0], [0.0, 2.0, 1.0]]], requires_grad=True)
-    weights = masked_softmax(scores.clone(), masks("110", "111"))
-    if isinstance(weights, Tensor) and weights.requires_grad:
-        weights[..., :1].sum().backward()
-    gradient = scores.grad
-    if gradient is None:
-        gradient = Absent("none: it does not reach the weights")
-    return Seen({"the gradient of `scores`, of the sum over key 0": gradient})
+    rows = [[[1.0, 2.0, 3.0], [0.0, 2.0, 1.0]]]
+    return gradient_of(masked_softmax, rows, masks("110", "111"))
+
+
+@QUESTION.trial(
+    "edges",
+    "scores [[[1, 2], [0, 2]]], mask [[[True, True], [False, False]]]",
+    "A query that may attend to nothing hands on a gradient of zeros.",
+)
+def trial(masked_softmax):
+    rows = [[[1.0, 2.0], [0.0, 2.0]]]
+    return gradient_of(masked_softmax, rows, masks("11", "00"))
 
 
 def turned(tensor):

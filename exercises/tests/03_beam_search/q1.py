@@ -4,7 +4,7 @@ import torch
 from otter.test_files import test_case
 from torch import Tensor, tensor
 
-from attend.grading import Question, numbers
+from attend.grading import Question, Seen, numbers
 from attend.grading.battery import KINDS, copied, describe, results
 
 OK_FORMAT = False
@@ -485,6 +485,23 @@ QUESTION.call(
     logs([0.3, 0.0, 0.7], [0.2, 0.7, 0.1], [0.0, 0.36, 0.64]),
     rule="Something may be impossible, and all else unlikely.",
 )
+FEW = (
+    logs(0.4, 0.0, 0.0),
+    logs([0.3, 0.0, 0.7], [0.2, 0.7, 0.1], [0.0, 0.36, 0.64]),
+)
+
+
+@QUESTION.trial(
+    "edges",
+    describe(["live", "log_probs"], FEW),
+    "If fewer are possible than the beam holds, the rest is impossible: −∞.",
+)
+def trial(beam_step):
+    seen = results(beam_step(*copied(FEW)), QUESTION.returns)
+    # which of the impossible ones is kept does not matter
+    return Seen(dict([*seen.items()][:1]))
+
+
 for live in (-200.0, -1000.0):
     QUESTION.call(
         "edges",

@@ -477,6 +477,12 @@ LONG = [-0.2, -0.2, -0.2, -0.3, -0.3, -0.3, -0.3]
 tried("idea", LONG, alpha=1.0)
 tried("idea", [-1.0], LONG, alpha=1.0)
 tried("idea", [-1.0], LONG, alpha=0.0, rule="With α = 0 nothing is divided.")
+tried(
+    "edges",
+    [-0.5, 0.0, 0.0, -0.6],
+    [-0.9],
+    rule="A token may be certain: its log-probability is 0.",
+)
 tried("idea", [-0.5, -0.75, -0.3, -0.2], [-1.5], [-0.75, -1.25], alpha=2.0)
 tried(
     "idea",

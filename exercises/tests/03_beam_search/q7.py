@@ -480,7 +480,10 @@ class Forking(Model):
 
 
 class Remembering(Model):
-    """What it says depends on all of its state, and EOS comes late."""
+    """What it says depends on all of its state, and EOS comes late.
+
+    The state has a name that the first one lacks.
+    """
 
     def __init__(self, vocab, bos_id, eos_id, which):
         self.vocab, self.eos_id = vocab, eos_id
@@ -503,9 +506,10 @@ class Remembering(Model):
 
     def said(self, tokens, state):
         w, steps = self.weights, state["steps"] + 1
+        before = state.get("hidden", state.get("start"))
         h = (
             w["token"][tokens]
-            + state["h"] @ w["h"]
+            + before @ w["h"]
             + w["last"][state["last"]]
             + state["seen"].float() @ w["seen"]
             + state["deep"].flatten(1).float() @ w["deep"]
@@ -515,7 +519,7 @@ class Remembering(Model):
         logits = h @ self.out + self.bias
         logits[:, self.eos_id] += 1.5 * steps - 6
         return logits.log_softmax(dim=-1), {
-            "h": h,
+            "hidden": h,
             "steps": steps,
             "last": tokens.clone(),
             "seen": seen,
@@ -524,7 +528,7 @@ class Remembering(Model):
 
     def state(self):
         return {
-            "h": numbers(1, 5),
+            "start": numbers(1, 5),
             "steps": tensor([0]),
             "last": tensor([2]),
             "seen": torch.zeros(1, self.vocab, dtype=torch.bool),

@@ -56,9 +56,9 @@ class Run:
             self.optimizer = torch.optim.SGD(
                 self.model.parameters(), lr=0.05, momentum=0.9
             )
-            self.schedule = torch.optim.lr_scheduler.StepLR(
-                self.optimizer, 2, 0.7
-            )
+            # it remembers more than how many steps there have been
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts
+            self.schedule = scheduler(self.optimizer, 3, 2)
             self.batches = 10
         else:
             self.model = nn.Sequential(
@@ -676,11 +676,11 @@ whole(
     "A run may be stopped between two epochs.",
 )
 whole(
-    "a run with buffers in its model, SGD with momentum, StepLR and 10 batches "
-    "an epoch, stopped after 17",
+    "a run with buffers in its model, SGD with momentum, warm restarts and 10 "
+    "batches an epoch, stopped after 17",
     17,
     True,
-    "A run may have another model, another optimizer and other data.",
+    "A run may have another model, optimizer, schedule and other data.",
 )
 
 
