@@ -128,7 +128,8 @@ def variant(
     if kind == "layout" and any(
         _strided(tensor) is not tensor for tensor in leaves(arguments)
     ):
-        return label, plain(mapped(_strided, arguments), returns)
+        other = mapped(_strided, arguments)
+        return f"{label}, not contiguous", plain(other, returns)
     if kind == "gradients" and gradients:
         return label, _gradients(arguments, parameters, returns, gradients)
     if kind in DTYPES and any(

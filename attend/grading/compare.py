@@ -289,7 +289,7 @@ def _tensors(
         shape = _shape(tuple(expected.shape), axes)
         return f"{name}: expected shape {shape}, got {tuple(got.shape)}"
     if expected.dtype != got.dtype and not (
-        wider and got.dtype == torch.float64 and expected.dtype == torch.float32
+        wider and got.dtype == torch.float64 and expected.is_floating_point()
     ):
         return f"{name}: expected dtype {expected.dtype}, got {got.dtype}"
     if expected.device != got.device:
@@ -299,6 +299,8 @@ def _tensors(
         )
     result, target = got.detach().double(), expected.detach().double()
     rtol, atol = TOLERANCE.get(expected.dtype, USUAL_TOLERANCE)
+    if not expected.is_floating_point():
+        rtol, atol = 0.0, 0.0
     wrong = ~torch.isclose(result, target, rtol=rtol, atol=atol, equal_nan=True)
     if not wrong.any():
         return ""

@@ -144,10 +144,10 @@ def masked_softmax(scores, mask):
     return weights
 
 
-# The logarithm of the mask is 0 or −∞
+# In logarithms, the normaliser subtracted
 @right("q3")
 def masked_softmax(scores, mask):
-    logs = scores + mask.to(scores.dtype).log()
+    logs = scores.masked_fill(~mask, -torch.inf)
     return (logs - logs.logsumexp(dim=-1, keepdim=True)).exp().nan_to_num(0.0)
 
 

@@ -19,9 +19,9 @@ def padding_mask(lengths, max_length):
 
 
 @QUESTION.mistake(
-    "Your mask is wrong at the edge: it has one True too many in each row. "
-    "Positions count from 0, so a sentence of 2 tokens fills positions 0 and "
-    "1, and position 2 is padding. Is it `<` or `<=`?"
+    "Your mask is wrong at the edge: it has one True too many in each row with "
+    "padding. Positions count from 0, so a sentence of 2 tokens fills "
+    "positions 0 and 1, and position 2 is padding. Is it `<` or `<=`?"
 )
 def padding_mask(lengths, max_length):
     return torch.arange(max_length) <= lengths[:, None]
@@ -77,8 +77,8 @@ def padding_mask(lengths, max_length):
 
 
 @QUESTION.mistake(
-    "Your mask holds numbers instead of True and False. With numbers `~mask` "
-    "and `scores[mask]` mean something else, often without an error. A "
+    "Your mask holds numbers instead of True and False: with such a mask "
+    "`~mask` and `scores[mask]` raise an error, or mean something else. A "
     "comparison gives booleans."
 )
 def padding_mask(lengths, max_length):
@@ -86,17 +86,26 @@ def padding_mask(lengths, max_length):
 
 
 @QUESTION.mistake(
-    "Your mask holds whole numbers instead of True and False. With numbers "
-    "`~mask` and `scores[mask]` mean something else, often without an error. "
-    "A comparison gives booleans."
+    "Your mask holds numbers instead of True and False: with such a mask "
+    "`~mask` and `scores[mask]` raise an error, or mean something else. A "
+    "comparison gives booleans."
 )
 def padding_mask(lengths, max_length):
     return (torch.arange(max_length) < lengths[:, None]).long()
 
 
 @QUESTION.mistake(
-    "Your mask is as wide as the longest sentence, and not as it was asked to "
-    "be. The batch is padded to max_length, and that can be more."
+    "Your mask holds numbers instead of True and False: with such a mask "
+    "`~mask` and `scores[mask]` raise an error, or mean something else. A "
+    "comparison gives booleans."
+)
+def padding_mask(lengths, max_length):
+    return (torch.arange(max_length) < lengths[:, None]).to(torch.uint8)
+
+
+@QUESTION.mistake(
+    "Your mask is only as wide as the longest sentence. The batch is padded to "
+    "max_length, and that can be more."
 )
 def padding_mask(lengths, max_length):
     return torch.arange(lengths.max()) < lengths[:, None]

@@ -39,8 +39,8 @@ def parts(x, h, w_ih, w_hh, b_ih, b_hh):
 
 
 @QUESTION.mistake(
-    "You swapped z and 1 - z: where the update gate is open, h' = (1 - z) n + "
-    "z h keeps the old state."
+    "You swapped z and 1 - z: in h' = (1 - z) n + z h, a z near 1 keeps the "
+    "old state."
 )
 def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
     x_r, x_z, x_n, h_r, h_z, h_n = parts(x, h, w_ih, w_hh, b_ih, b_hh)
@@ -89,6 +89,18 @@ def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
 
 
 @QUESTION.mistake(
+    "In a batch of several your sentences mix. Cut the last dimension into "
+    "three with `chunk(3, dim=-1)`; `reshape(3, batch, …)` cuts across "
+    "sentences."
+)
+def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
+    x_r, x_z, x_n = (x @ w_ih.T + b_ih).reshape(3, *h.shape)
+    h_r, h_z, h_n = (h @ w_hh.T + b_hh).reshape(3, *h.shape)
+    r, z = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+    return (1 - z) * (x_n + r * h_n).tanh() + z * h
+
+
+@QUESTION.mistake(
     "Your reset gate resets nothing: for the candidate the two products are "
     "simply added. Multiply that of h by r first."
 )
@@ -110,7 +122,7 @@ def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
 
 
 @QUESTION.mistake(
-    "The bias b_hn is outside the reset gate. It stands inside the bracket "
+    "The bias b_hn is outside the reset gate. It belongs inside the bracket "
     "that r multiplies."
 )
 def gru_cell(x, h, w_ih, w_hh, b_ih, b_hh):
@@ -216,7 +228,8 @@ QUESTION.call(
 QUESTION.call(
     "edges",
     *one_unit(300.0, 0.5, [1.0, -1.0, 1.0], [1.0, 1.0, 1.0], ZERO, ZERO),
-    rule="Gates may be wide open or shut.",
+    rule="What goes into sigmoid and tanh may be large. Written out with exp "
+    "they give ∞ / ∞, which is NaN.",
 )
 
 

@@ -42,7 +42,7 @@ class Script:
             (batch,),
             torch.int64,
             axes="batch",
-            name="tokens, as you call step",
+            name="the `tokens` that you pass to `step`",
         )
         if len(self.fed) == self.limit:
             raise RuntimeError(f"step was called more than {self.limit} times")
@@ -69,7 +69,7 @@ def decoded(greedy_decode, script, max_length, bos_id=1, eos_id=2):
             "the result": got,
             "the tokens that step was fed": fed,
             "the number of calls of step": len(script.fed),
-            "the state that you were given, afterwards": state,
+            "`state` afterwards": state,
         }
     )
 
@@ -149,7 +149,7 @@ def greedy_decode(step, state, bos_id, eos_id, max_length):
 
 
 @QUESTION.mistake(
-    "You stop only where all sentences say EOS in the same step. They end at "
+    "You stop only when all sentences say EOS in the same step. They end at "
     "different times: remember which have ended."
 )
 def greedy_decode(step, state, bos_id, eos_id, max_length):

@@ -75,7 +75,7 @@ def scheduled_inputs(tgt_in, logits, probability):
 
 @QUESTION.mistake(
     "You replace a fixed share of the positions instead of tossing a coin for "
-    "each: the number of own tokens must be a matter of chance, too."
+    "each: how many tokens are replaced must be left to chance, too."
 )
 def scheduled_inputs(tgt_in, logits, probability):
     count = round(probability * (tgt_in.shape[1] - 1))
@@ -157,7 +157,12 @@ def scheduled_inputs(tgt_in, logits, probability):
 for part, rule, tgt_in, predicted in [
     ("idea", "", [[1, 5, 6, 7]], [[8, 6, 9, 2]]),
     ("idea", "", [[1, 5, 6], [1, 7, 2]], [[8, 9, 3], [4, 10, 11]]),
-    ("edges", "BOS may have another number.", [[4, 5, 1]], [[8, 9, 3]]),
+    (
+        "edges",
+        "BOS need not be 1: keep what stands at position 0.",
+        [[4, 5, 1]],
+        [[8, 9, 3]],
+    ),
     ("edges", "A sentence may be BOS alone.", [[1], [1]], [[8], [9]]),
 ]:
     for probability in (0.0, 1.0):

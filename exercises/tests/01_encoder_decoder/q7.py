@@ -9,6 +9,7 @@ from torch import nn, tensor
 
 from attend.data import Batch
 from attend.grading import Question, Seen, UnusableAnswerError, numbers
+from attend.grading.compare import kind
 
 OK_FORMAT = False
 name = "q7"
@@ -113,13 +114,13 @@ BUGS = {
         "after backward, and step uses them at once: clip between the two."
     ),
     "old": (
-        "Gradients of earlier batches are still there: backward adds to what "
-        "it finds. Set them to zero in each step, before backward."
+        "Gradients that were there before the call are added in: backward adds "
+        "to what it finds. Set them to zero in each step, before backward."
     ),
     "graph": (
-        "You return a tensor. One that has its graph keeps every activation of "
-        "the batch in memory, for whoever collects losses. Return a plain "
-        "number, as `item()` gives."
+        "You return a tensor. Return a plain number, as `item()` gives: a "
+        "tensor with its graph would keep every activation of the batch in "
+        "memory, for whoever collects losses."
     ),
 }
 
@@ -187,6 +188,9 @@ def changed(tgt_in=slice(None, -1), tgt=slice(1, None), **how):
             ignore_index=how.get("pad_id", pad_id),
             reduction=how.get("reduction", "mean"),
         )
+        if "read" in how:
+            real = batch.tgt[:, :-1] != pad_id
+            loss = F.cross_entropy(logits[real], batch.tgt[:, 1:][real])
         if "all" in how:
             target = batch.tgt[:, tgt]
             loss = loss * (target != pad_id).sum() / target.numel()
@@ -238,6 +242,11 @@ for message, step in [
         "The loss is divided by all positions, padding included. Take the mean "
         "over the real tokens.",
         changed(all=True),
+    ),
+    (
+        "The first padding after EOS counts in your loss. The mask must fit "
+        "what is predicted, `tgt[:, 1:] != pad_id`, not what is read.",
+        changed(read=True),
     ),
     (
         "The last target is never predicted: the targets are cut at both ends, "
@@ -356,7 +365,7 @@ def trial(train_step):
 @QUESTION.trial("graph", "a batch of two sentences", BUGS["graph"])
 def trial(train_step):
     loss, change = run(train_step, Model(), full())
-    got = "a plain number" if type(loss) in (int, float) else "something else"
+    got = "a plain number" if type(loss) in (int, float) else kind(loss)
     return Seen({"what you return": got, "weights change": bool(change.any())})
 
 
@@ -387,7 +396,7 @@ def whole(label, batch, *, pad_id=0, max_norm=NO_BOUND, steps=1, lr=None):
 
 whole("a batch without padding", full)
 whole("a batch with padding, pad_id 0", padded)
-whole("padding 6, and 0 no padding", lambda: padded(6), pad_id=6)
+whole("pad_id 6, and 0 is a token like any other", lambda: padded(6), pad_id=6)
 whole("max_norm 0.25", padded, max_norm=0.25)
 whole("max_norm 2", padded, max_norm=2.0)
 whole("three steps of Adam", padded, max_norm=0.5, steps=3, lr=0.1)
