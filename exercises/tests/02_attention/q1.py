@@ -280,8 +280,8 @@ def additive_scores(q, k, w_q, w_k, v):
 
 
 @QUESTION.mistake(
-    "No gradient goes from your scores to the arguments. `item`, `tolist`, "
-    "`detach` and `torch.tensor` cut it, and nothing can be trained."
+    "No gradient goes from your scores to the arguments. `item`, `detach`, "
+    "`torch.tensor` and `no_grad` cut it, and nothing can be trained."
 )
 def additive_scores(q, k, w_q, w_k, v):
     return (sums(q, k, w_q, w_k).tanh() @ v).detach()

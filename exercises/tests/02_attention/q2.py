@@ -188,8 +188,8 @@ def bilinear_scores(q, k, w):
 
 
 @QUESTION.mistake(
-    "No gradient goes from your scores to the arguments. `item`, `tolist`, "
-    "`detach` and `torch.tensor` cut it, and nothing can be trained."
+    "No gradient goes from your scores to the arguments. `item`, `detach`, "
+    "`torch.tensor` and `no_grad` cut it, and nothing can be trained."
 )
 def bilinear_scores(q, k, w):
     return (q @ w @ k.transpose(1, 2)).detach()

@@ -364,8 +364,8 @@ def masked_softmax(scores, mask):
 
 
 @QUESTION.mistake(
-    "No gradient goes from your weights to the scores. `item`, `tolist`, "
-    "`detach` and `torch.tensor` cut it, and nothing can be trained."
+    "No gradient goes from your weights to the scores. `item`, `detach`, "
+    "`torch.tensor` and `no_grad` cut it, and nothing can be trained."
 )
 def masked_softmax(scores, mask):
     return QUESTION.right["masked_softmax"](scores.detach(), mask)
@@ -380,9 +380,8 @@ def masked_softmax(scores, mask):
 
 
 @QUESTION.mistake(
-    "A query that may attend to nothing hands on NaN as its gradient. A sum "
-    "with −∞ passes on whatever comes back, the NaN of 0/0 among it; "
-    "`masked_fill` stops it where it has filled."
+    "The gradient of a query that may attend to nothing is NaN. Where −∞ is "
+    "added, the NaN of 0/0 flows back to the scores; `masked_fill` stops it."
 )
 def masked_softmax(scores, mask):
     bias = torch.zeros_like(scores).masked_fill(~mask, -torch.inf)

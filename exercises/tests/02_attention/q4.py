@@ -465,7 +465,7 @@ def local_window(scores, center, half_width):
 
 @QUESTION.mistake(
     "No gradient reaches the centre, so the model could not learn where to "
-    "look. `item`, `tolist`, `detach` and `torch.tensor` cut it."
+    "look. `item`, `detach`, `torch.tensor` and `no_grad` cut it."
 )
 def local_window(scores, center, half_width):
     return QUESTION.right["local_window"](scores, center.detach(), half_width)
@@ -482,8 +482,8 @@ def local_window(scores, center, half_width):
 
 
 @QUESTION.mistake(
-    "No gradient reaches the scores. `item`, `tolist`, `detach` and "
-    "`torch.tensor` cut it."
+    "No gradient reaches the scores. `item`, `detach`, `torch.tensor` and "
+    "`no_grad` cut it."
 )
 def local_window(scores, center, half_width):
     return QUESTION.right["local_window"](scores.detach(), center, half_width)
@@ -574,6 +574,14 @@ QUESTION.call(
     tensor([[2.5]]),
     2,
     rule="The centre may lie between two keys.",
+)
+QUESTION.call(
+    "idea",
+    torch.zeros(1, 1, 5),
+    tensor([[0.0]]),
+    1,
+    rule="A window that reaches beyond the first key or the last is cut there: "
+    "the keys that are left share the whole softmax.",
 )
 QUESTION.call(
     "edges",

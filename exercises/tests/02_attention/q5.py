@@ -452,8 +452,8 @@ def trial(hard_attention):
 @QUESTION.trial(
     "idea",
     words([0.2, 0.8], 5),
-    "The mean of 5 draws comes out wrong. Each draw is made by itself, by the "
-    "weights.",
+    "The mean of 5 draws comes out wrong. A key that is drawn twice counts "
+    "twice, and the number of draws divides.",
 )
 def trial(hard_attention):
     got = 5 * taken(hard_attention, [0.2, 0.8], 5, seeded())[..., 1]

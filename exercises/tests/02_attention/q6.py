@@ -48,7 +48,7 @@ def both(found, sure, possible):
 # Which links are found
 
 THRESHOLD = (
-    "You link where a weight is above a threshold of one half. The largest "
+    "You link where a weight is at least one half. The largest "
     "weight of an output makes one link, however small it is, and the others "
     "none."
 )
@@ -445,7 +445,8 @@ tried(
     ["10 00", "10 10"],
     ["10 00", "10 10"],
     ["10", "11"],
-    "Count the links of the whole batch, then divide once.",
+    "Count the links of every sentence, then divide once. Links of two "
+    "sentences are never the same.",
 )
 tried(
     "edges",

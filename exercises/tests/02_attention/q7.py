@@ -577,7 +577,8 @@ for rule, label, how in [
 @QUESTION.trial(
     "all",
     f"{USUAL}, two steps in a row",
-    "The second step goes on where the first has ended.",
+    "The second step goes on where the first has ended, with memory and mask "
+    "as they were.",
 )
 def trial(luong_step):
     given = arguments()
