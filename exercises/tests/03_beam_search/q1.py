@@ -202,9 +202,8 @@ def beam_step(live, log_probs):
 
 
 @QUESTION.mistake(
-    "Your log-probabilities are divided so that the probabilities of the new "
-    "beam sum to one. Return them as they are: what fell out of the beam is "
-    "lost."
+    "You scale the new beam so that its probabilities sum to one. Return the "
+    "log-probabilities as they are: what fell out of the beam is lost."
 )
 def beam_step(live, log_probs):
     best, *rest = largest(live[:, None] + log_probs)
@@ -212,9 +211,9 @@ def beam_step(live, log_probs):
 
 
 @QUESTION.mistake(
-    "Your log-probabilities are divided so that the probabilities of all "
-    "continuations sum to one. Return them as they are: a softmax over the "
-    "table is not asked for."
+    "You scale the table so that the probabilities of all continuations sum to "
+    "one. Return the log-probabilities as they are: a softmax over the table "
+    "is not asked for."
 )
 def beam_step(live, log_probs):
     totals = live[:, None] + log_probs
@@ -494,7 +493,7 @@ FEW = (
 @QUESTION.trial(
     "edges",
     describe(["live", "log_probs"], FEW),
-    "If fewer are possible than the beam holds, the rest is impossible: −∞.",
+    "If fewer are possible than the beam holds, the other places get −∞.",
 )
 def trial(beam_step):
     seen = results(beam_step(*copied(FEW)), QUESTION.returns)

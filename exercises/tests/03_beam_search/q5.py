@@ -626,7 +626,8 @@ tried(
     [0.25, 0.1, 0.65],
     [0.9, 0.06, 0.04],
     max_length=2,
-    rule="No answer has more than max_length tokens, EOS counted.",
+    rule="Of all that end with EOS and have at most max_length tokens, return "
+    "the most likely.",
 )
 tried(
     "idea",

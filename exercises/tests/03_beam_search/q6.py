@@ -685,7 +685,7 @@ tried(
     [[2, 0, 0], [1, 1, 2]],
     rows(1, 2, 3, 4, 5, 6),
     "Step returns the whole new state, with whatever names.",
-    label="step returns `h` and `new`, the old state has `h` and `old`",
+    label="the old state has `h` alone, step returns `h` and `new`",
     after=lambda state: {
         "h": state["h"] + 100,
         "new": numbers(6, 3),
@@ -703,7 +703,8 @@ tried(
     "edges",
     [[1, 0], [0, 0], [1, 0]],
     lambda: {"h": torch.arange(6.0), "memory": numbers(6, 3)},
-    "Step may hand on a tensor of the old state. Write into none.",
+    "Step may hand on a tensor of the old state: its rows are moved, too, in a "
+    "copy.",
     label="step returns a new `h`, and `memory` as it was",
     after=lambda state: {**state, "h": state["h"] + 100},
 )

@@ -716,7 +716,8 @@ for vocab, bos_id, eos_id, beam_size, which in [
         lambda ids=(vocab, bos_id, eos_id, which): Remembering(*ids),
         beam_size,
         9,
-        "Every tensor of the state follows its hypothesis.",
+        "All of the state, under whatever name, moves with its hypothesis. Two "
+        "hypotheses may end with the same token, and both be kept.",
         bos_id,
         eos_id,
     )
