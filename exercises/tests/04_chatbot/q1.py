@@ -405,8 +405,9 @@ def bucketed(lengths, batch_size, bucket, generator):
 
 
 @QUESTION.mistake(
-    "Two epochs from one generator are the same: each begins again with the "
-    "seed of the generator. Draw from it as it comes: it goes on by itself."
+    "Two epochs from one generator are the same. Do you begin again with its "
+    "seed, or draw from a copy of it? Draw from `generator`: it goes on by "
+    "itself."
 )
 def bucketed(lengths, batch_size, bucket, generator):
     own = random.Random(generator.initial_seed())

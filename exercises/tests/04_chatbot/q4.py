@@ -274,8 +274,8 @@ def distinct(replies, n):
 
 
 @QUESTION.mistake(
-    "A reply shorter than n counts less than nothing: k − n + 1 is negative "
-    "there. It has no n-gram at all."
+    "A reply of fewer than n − 1 words counts less than nothing: `len(words) - "
+    "n + 1` is negative there. It has no n-gram at all: count 0."
 )
 def distinct(replies, n):
     count = sum(len(words) - n + 1 for words in replies)

@@ -382,8 +382,9 @@ def checkpoint(run):
 
 
 @QUESTION.mistake(
-    "Saving disturbs the run: `checkpoint` sets a seed, or draws a number, "
-    "before it keeps the state of the random numbers. It may only look."
+    "Saving disturbs the run: it goes on with other random numbers than "
+    "without it. Does `checkpoint` set a seed, or draw a number? It may only "
+    "look: `torch.get_rng_state()`."
 )
 def checkpoint(run):
     torch.manual_seed(int(torch.randint(2**31, ())))

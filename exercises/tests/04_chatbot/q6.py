@@ -200,7 +200,8 @@ for message, how in [
     (
         "As good as the lowest counts as a new best with you. It is not below "
         "it: a loss that stands still must use up the patience, and the first "
-        "of two equals is kept. `<`, not `<=`.",
+        "of two equals is kept. Compare with the lowest of the losses before "
+        "this one, by `<`.",
         {"better": as_good},
     ),
     (

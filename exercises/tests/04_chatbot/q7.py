@@ -114,32 +114,32 @@ for message, estimate in [
         lambda others: others.double().exp().mean(dim=1).log().to(others.dtype),
     ),
     (
-        "Very unlikely replies are scored as if they were likelier. Did you "
+        "Of very unlikely replies your p(reply) is too large. Did you "
         "add a small number before the logarithm, or clamp? `logsumexp` needs "
         "neither.",
         lambda others: (others.exp().mean(dim=1) + 1e-12).log(),
     ),
     (
-        "Very unlikely replies are scored as if they were likelier. Did you "
+        "Of very unlikely replies your p(reply) is too large. Did you "
         "add a small number before the logarithm, or clamp? `logsumexp` needs "
         "neither.",
         lambda others: (others.exp().mean(dim=1) + 1e-10).log(),
     ),
     (
-        "Very unlikely replies are scored as if they were likelier. Did you "
+        "Of very unlikely replies your p(reply) is too large. Did you "
         "add a small number before the logarithm, or clamp? `logsumexp` needs "
         "neither.",
         lambda others: (others.exp().mean(dim=1) + 1e-8).log(),
     ),
     (
-        "Very unlikely replies are scored as if they were likelier. Did you "
+        "Of very unlikely replies your p(reply) is too large. Did you "
         "clamp the log-probabilities? `logsumexp` needs no help.",
         lambda others: log_mean(others.clamp(min=-100)),
     ),
     (
-        "A long reply next to a short one is lost: you subtract the greatest "
-        "number of all candidates before the exponential. Each candidate "
-        "needs the greatest of its own row; `logsumexp` does just that.",
+        "A long reply next to a short one has p(reply) = 0: you subtract the "
+        "greatest number of all candidates before the exponential. Each "
+        "candidate needs the greatest of its own row, as in `logsumexp`.",
         lambda others: (
             (others - others.max()).exp().mean(dim=1).log() + others.max()
         ),
@@ -407,7 +407,8 @@ def rerank(log_p, log_p_others, penalty):
 
 
 @QUESTION.mistake(
-    "Your scores are always single precision. They have the dtype of log_p."
+    "Your scores are always single precision. They must have the dtype of "
+    "log_p."
 )
 def rerank(log_p, log_p_others, penalty):
     return ranked(right_scores(log_p, log_p_others, penalty).float())
@@ -477,7 +478,7 @@ called(
     [1 / 8, 1 / 4],
     [[1 / 16, 0.0], [0.0, 1 / 2]],
     0.5,
-    "A reply may be impossible after another prompt.",
+    "A prompt after which the reply is impossible counts in N, too.",
 )
 called(
     "edges",
